@@ -1,0 +1,232 @@
+"""What flows between the stages, and the manifests (JSON) that travel with a model and with an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from se_deploy.errors import ArtifactError
+from se_deploy.files import sha256, write_text
+
+FORMAT = 1
+
+Precision = Literal["fp32", "fp16", "int8"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+
+#: What a stage calls while it works: (what is being done, steps done, steps in all or None where unknown).
+Progress = Callable[[str, int, int | None], None]
+
+
+def silent(_what: str, _done: int, _total: int | None) -> None:
+    """The progress callback of a caller who does not want any."""
+
+
+class Record(BaseModel):
+    """A frozen piece of a manifest; unknown keys are refused, so that a typo is seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Preprocess(Record):
+    """From a decoded image to the network's input: resize, centre crop, order of colours, (pixel * scale - mean) / std.
+
+    `resize` and `crop` are pixels: one number is the short side (resize) or a square (crop); a pair is (height, width), and for
+    `resize` does not keep the aspect ratio. None leaves the step out. `mean` and `std` hold one value per channel, in the order
+    of `color`, after `scale` (1/255 where the network wants 0–1, 1 where it wants 0–255).
+    """
+
+    resize: int | tuple[int, int] | None = None
+    crop: int | tuple[int, int] | None = None
+    interpolation: Interpolation = "bilinear"
+    color: Literal["RGB", "BGR", "L"] = "RGB"
+    scale: float = Field(default=1 / 255, gt=0)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+
+class FileRef(Record):
+    """A file named relative to its manifest, never a path of the user's machine."""
+
+    file: str
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> FileRef:
+        """The reference for a file that lies beside its manifest."""
+        return cls(file=path.name, sha256=sha256(path))
+
+
+class SourceRef(FileRef):
+    """Where a model came from. `arch` is how `networks` rebuilds it, such as `timm:seresnet50`; None for an .onnx source."""
+
+    arch: str | None = None
+
+
+class InputSpec(Record):
+    """A network's input: `shape` holds sizes and, where a dimension is dynamic, its name; min, opt and max are whole shapes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    max: tuple[int, ...]
+
+
+class OutputSpec(Record):
+    """A network's output."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class PluginRef(FileRef):
+    """The plugin library an engine needs, and how many of the engine's layers are the plugin's."""
+
+    version: str
+    layers: int
+
+
+class ModelManifest(Record):
+    """`DIR/manifest.json`: what `export` knew, for every later step."""
+
+    format: Literal[1] = FORMAT
+    name: str
+    source: SourceRef
+    model: FileRef
+    plain: FileRef
+    weights: FileRef | None
+    reference: FileRef
+    exporter: Literal["dynamo", "torchscript", "onnx"]
+    opset: int
+    versions: dict[str, str]
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    preprocess: Preprocess
+    labels: tuple[str, ...] | None
+    se_blocks: int
+
+
+class EngineManifest(Record):
+    """`FILE.json` beside an engine: what `bench`, `package` and the C++ loader read instead of asking again."""
+
+    format: Literal[1] = FORMAT
+    name: str
+    backend: str
+    precision: Precision
+    engine: FileRef
+    model: FileRef
+    source: SourceRef
+    scales: FileRef | None
+    plugin: PluginRef | None
+    versions: dict[str, str]
+    targets: tuple[str, ...]
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    preprocess: Preprocess
+    labels: tuple[str, ...] | None
+    se_blocks: int
+    accuracy: dict[str, Any] | None
+
+
+class Result(Record):
+    """What `export`, `fuse`, `calibrate`, `build` and `fold` return, and print under `--json`; None where it does not apply."""
+
+    output: Path
+    manifest: Path | None = None
+    backend: str | None = None
+    precision: Precision | None = None
+    se_blocks: int | None = None
+    plugin_layers: int | None = None
+    images: int | None = None
+    seconds: float
+    peak_rss_mb: float
+    fallback: tuple[str, ...] | None = None
+    #: Remarks a user should read (what was guessed, skipped or falls short); printed on stderr, not part of the JSON contract.
+    notes: tuple[str, ...] = Field(default=(), exclude=True)
+
+
+class Block(Record):
+    """One SE block of a graph, fused or one that could be; a line of `inspect`'s report."""
+
+    name: str
+    pooled: str
+    channels: int
+    reduced: int
+    activation: str
+    gate: str
+    alpha: float | None
+    beta: float | None
+    skip: str
+    epilogue: str
+    params: int
+    macs: int
+
+
+class Rejection(Record):
+    """A near miss: the node where it would have been, a stable id of the kind, and the reason in words."""
+
+    node: str
+    id: str
+    reason: str
+
+
+class Report(Record):
+    """What `inspect` finds. Counts are at the declared input size, batch 1; `se_weights` leaves biases out (the paper's 2/r ΣN·C²)."""
+
+    blocks: tuple[Block, ...]
+    fused: int
+    rejected: tuple[Rejection, ...]
+    params: int
+    se_params: int
+    se_weights: int
+    macs: int
+    se_macs: int
+
+
+class TensorScale(Record):
+    """A calibrated tensor: the range seen, and the symmetric INT8 scale chosen from it."""
+
+    min: float
+    max: float
+    scale: float = Field(gt=0)
+
+
+class Scales(Record):
+    """`calibration/NAME.json`: scales, and what they were measured on; refused for another graph (`graph` is model.onnx's SHA-256)."""
+
+    format: Literal[1] = FORMAT
+    graph: str
+    preprocess: Preprocess
+    images: int
+    images_sha256: str
+    method: str
+    tensors: dict[str, TensorScale]
+
+
+Manifest = TypeVar("Manifest", ModelManifest, EngineManifest, Scales)
+
+
+def read(kind: type[Manifest], path: Path) -> Manifest:
+    """Reads a manifest.
+
+    Raises:
+        ArtifactError: it is missing, not JSON, or not of this format.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror}", "run `se-deploy export` first") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ArtifactError(f"{path}: {where}: {first['msg']}", "export the model again") from error
+
+
+def write(manifest: ModelManifest | EngineManifest | Scales, path: Path) -> None:
+    """Writes a manifest whole or not at all."""
+    write_text(path, manifest.model_dump_json(indent=2) + "\n")

@@ -1,0 +1,78 @@
+"""Writing outputs so that a killed run leaves the old artefact or the new one, never half; and hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from se_deploy.errors import ArtifactError
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a path beside `path`, which takes its place when the block ends well and is removed when it does not.
+
+    Raises:
+        ArtifactError: the folder cannot be made or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror}", "choose another place with -o") from error
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        beside.chmod(0o644)
+        os.replace(beside, path)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        raise ArtifactError(f"cannot write {path}: {error.strerror}", "free some space or choose another place with -o") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_directory(path: Path) -> Iterator[Path]:
+    """Yields an empty directory beside `path`; its files move into `path` when the block ends well.
+
+    Files already in `path` that the block does not write again stay. The manifest moves last, so that a directory whose
+    manifest is there is whole.
+
+    Raises:
+        ArtifactError: the folder cannot be made or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror}", "choose another place with -o") from error
+    try:
+        yield beside
+        path.mkdir(exist_ok=True)
+        (path / "manifest.json").unlink(missing_ok=True)
+        for file in sorted(beside.iterdir(), key=lambda f: f.name == "manifest.json"):
+            os.replace(file, path / file.name)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror}", "free some space or choose another place with -o") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
