@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from se_deploy.errors import ArtifactError
 from se_deploy.files import sha256, write_text
 
-FORMAT = 1
+#: The manifests' format; a reader refuses another.
+FORMAT: Literal[1] = 1
 
 Precision = Literal["fp32", "fp16", "int8"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]

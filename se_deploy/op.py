@@ -151,7 +151,8 @@ class _Body:
     def op(self, kind: str, *inputs: str, **attributes: object) -> str:
         out = f"t{len(self.nodes)}"
         references = {k: v for k, v in attributes.items() if isinstance(v, _Ref)}
-        node = helper.make_node(kind, list(inputs), [out], **{k: v for k, v in attributes.items() if k not in references})
+        node = helper.make_node(kind, list(inputs), [out])
+        node.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items() if k not in references)
         for key, ref in references.items():
             node.attribute.append(AttributeProto(name=key, type=AttributeProto.FLOAT, ref_attr_name=ref.name))
         self.nodes.append(node)
@@ -268,11 +269,11 @@ def function(variant: Variant, opset: int) -> FunctionProto:
 
 def sigmoid(v: Float) -> Float:
     """1 / (1 + e^-v) without overflow."""
-    return np.exp(-np.logaddexp(np.float32(0), -v)).astype(np.float32)
+    return np.asarray(np.exp(-np.logaddexp(np.float32(0), -v)), np.float32)
 
 
 def _hardsigmoid(v: Float, alpha: float, beta: float) -> Float:
-    return np.clip(np.float32(alpha) * v + np.float32(beta), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(np.float32(alpha) * v + np.float32(beta), 0, 1), np.float32)
 
 
 def _erf(v: Float) -> Float:
@@ -318,7 +319,7 @@ def _gate(gate: str, v: Float, attributes: Mapping[str, float]) -> Float:
 
 def quantize(v: Float, scale: float) -> NDArray[np.int8]:
     """QuantizeLinear with zero point 0: round half to even, saturate to -128..127."""
-    return np.clip(np.rint(v / np.float32(scale)), -128, 127).astype(np.int8)
+    return np.asarray(np.clip(np.rint(v / np.float32(scale)), -128, 127), np.int8)
 
 
 def reference(variant: Variant, inputs: Mapping[str, Array], attributes: Mapping[str, float] | None = None) -> Array:

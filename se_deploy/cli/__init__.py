@@ -1,0 +1,1 @@
+"""Typer: one file per command, options -> stage -> rendering."""

@@ -1,0 +1,1 @@
+"""Triton repository, C++ bundle, doctor."""

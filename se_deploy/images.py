@@ -1,0 +1,169 @@
+"""Decoding and preprocessing: one policy for calibrating, benchmarking and what C++ and Triton must equal.
+
+Decoding: the EXIF orientation is applied; the first frame of an animation is taken; 16-bit grey becomes 8-bit by v / 257;
+everything else goes through Pillow's `convert` (alpha is dropped, palettes are looked up, CMYK is converted), as torchvision's
+loaders do. Resizing is Pillow's own, antialiased, on the 8-bit image. A crop larger than the image pads it with black.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from se_deploy.artifacts import Preprocess
+from se_deploy.errors import ImageError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".tga", ".avif"})
+
+#: name -> (share of the resized short side that the crop takes, the rest of the preprocessing)
+PRESETS: dict[str, tuple[float, Preprocess]] = {
+    "imagenet": (0.875, Preprocess()),
+    "imagenet-bicubic": (0.875, Preprocess(interpolation="bicubic")),
+    # VGGFace2's SENet-50 (Cao et al., 2018): BGR, 0-255, mean subtracted, short side 256.
+    "vggface2": (0.875, Preprocess(color="BGR", scale=1.0, mean=(91.4953, 103.8827, 131.0912), std=(1.0, 1.0, 1.0))),
+    # What TensorFlow's Inception-style networks want: -1 to 1.
+    "tf": (0.875, Preprocess(interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))),
+    "zero-one": (1.0, Preprocess(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))),
+    "gray": (1.0, Preprocess(color="L", mean=(0.5,), std=(0.5,))),
+}
+
+
+def preset(name: str, height: int, width: int) -> Preprocess:
+    """The named preset for a network whose input is `height` x `width`.
+
+    Raises:
+        ImageError: no preset has that name.
+    """
+    if name not in PRESETS:
+        raise ImageError(f"no preprocessing preset is called {name!r}", f"take one of {', '.join(PRESETS)} or a .json file")
+    share, base = PRESETS[name]
+    return base.model_copy(update=sized(height, width, share))
+
+
+def sized(height: int, width: int, share: float) -> dict[str, int | tuple[int, int]]:
+    """`resize` and `crop` for an input of `height` x `width` of which the crop takes `share` of the short side."""
+    if height == width:
+        return {"resize": int(height / share), "crop": height}
+    return {"resize": (int(height / share), int(width / share)), "crop": (height, width)}
+
+
+def decode(path: Path, color: str = "RGB") -> Image.Image:
+    """Decodes an image to 8-bit RGB (for "RGB" and "BGR") or L, the EXIF orientation applied.
+
+    Raises:
+        ImageError: the file is not an image that Pillow reads whole, or holds floating-point pixels.
+    """
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path} is not a readable image", "remove or replace it") from error
+    if image.mode == "F":
+        raise ImageError(f"{path} holds floating-point pixels", "convert it to 8 or 16 bits")
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image).astype(np.int64)
+        image = Image.fromarray(np.rint(pixels.clip(0, 65535) / 257).astype(np.uint8))
+    return image.convert("L" if color == "L" else "RGB")
+
+
+def preprocess(image: Image.Image, how: Preprocess) -> NDArray[np.float32]:
+    """An 8-bit image to the network's input.
+
+    Returns:
+        float32 of shape (channels, height, width).
+    """
+    if how.resize is not None:
+        image = image.resize(_resized(image.size, how.resize), Image.Resampling[how.interpolation.upper()])
+    pixels = np.asarray(image)
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if how.crop is not None:
+        pixels = _centre_crop(pixels, *((how.crop, how.crop) if isinstance(how.crop, int) else how.crop))
+    if how.color == "BGR":
+        pixels = pixels[:, :, ::-1]
+    values: NDArray[np.floating] = pixels.astype(np.float32) * np.float32(how.scale)
+    values = (values - np.asarray(how.mean, np.float32)) / np.asarray(how.std, np.float32)
+    return np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)
+
+
+def _resized(size: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, int]:
+    """Pillow's (width, height); an int is the short side, the long one truncated as torchvision does."""
+    if not isinstance(resize, int):
+        return resize[1], resize[0]
+    width, height = size
+    if width <= height:
+        return resize, int(resize * height / width)
+    return int(resize * width / height), resize
+
+
+def _centre_crop(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """torchvision's CenterCrop: offsets rounded half to even, black where the image is smaller."""
+    missing_y, missing_x = max(0, height - pixels.shape[0]), max(0, width - pixels.shape[1])
+    if missing_y or missing_x:
+        around = ((missing_y // 2, (missing_y + 1) // 2), (missing_x // 2, (missing_x + 1) // 2), (0, 0))
+        pixels = np.pad(pixels, around)
+    top, left = round((pixels.shape[0] - height) / 2), round((pixels.shape[1] - width) / 2)
+    return pixels[top : top + height, left : left + width]
+
+
+@dataclass
+class Images:
+    """The images under a folder, in sorted order; `classes` are its sub-folders, sorted, where images lie in those alone."""
+
+    root: Path
+    paths: list[Path]
+    classes: tuple[str, ...] | None
+    #: Files that could not be read, by name relative to the folder, with the reason; filled while reading.
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def class_of(self, path: Path) -> int:
+        """The index of an image's class folder in `classes`."""
+        if self.classes is None:
+            raise ImageError(f"{self.root} has no class folders", "put each class's images in a folder of its name")
+        return self.classes.index(path.relative_to(self.root).parts[0])
+
+    def read(self, how: Preprocess, paths: Sequence[Path] | None = None) -> Iterator[tuple[Path, NDArray[np.float32]]]:
+        """Decodes and preprocesses one image at a time, float32 (channels, height, width); notes and passes over what it cannot read."""
+        for path in self.paths if paths is None else paths:
+            try:
+                yield path, preprocess(decode(path, how.color), how)
+            except ImageError as error:
+                self.skipped[str(path.relative_to(self.root))] = error.message
+
+
+def find_images(root: Path) -> Images:
+    """The images under `root`, in folders of any depth; hidden files are passed over.
+
+    Raises:
+        ImageError: the folder is missing or holds no image.
+    """
+    if not root.is_dir():
+        raise ImageError(f"no folder {root}", "name a folder of images")
+    files = [p for p in sorted(root.rglob("*")) if not any(part.startswith(".") for part in p.relative_to(root).parts)]
+    paths = [p for p in files if p.suffix.lower() in SUFFIXES and p.is_file()]
+    if not paths:
+        raise ImageError(f"{root} holds no image", f"known endings are {' '.join(sorted(SUFFIXES))}")
+    below = {p.relative_to(root).parts[0] for p in paths if len(p.relative_to(root).parts) > 1}
+    classes = tuple(sorted(below)) if all(len(p.relative_to(root).parts) > 1 for p in paths) else None
+    return Images(root, paths, classes)
+
+
+def check_channels(how: Preprocess, channels: int) -> None:
+    """Refuses a preprocessing whose colours are not the network's channels.
+
+    Raises:
+        ImageError: the number of channels, means or stds differs from the network's.
+    """
+    count = 1 if how.color == "L" else 3
+    if count != channels:
+        raise ImageError(
+            f"preprocessing gives {count} channel(s) ({how.color}), the network takes {channels}",
+            "name the right colours with --color at export",
+        )
+    if len(how.mean) != channels or len(how.std) != channels:
+        raise ImageError(f"mean and std have {len(how.mean)} and {len(how.std)} values for {channels} channel(s)", "give one per channel")

@@ -1,0 +1,1 @@
+"""Gates per block and class, folding, bytes and cost per device."""

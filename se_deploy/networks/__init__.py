@@ -1,0 +1,1 @@
+"""Checkpoint -> nn.Module: safe loading, recognising an architecture, the networks timm lacks."""

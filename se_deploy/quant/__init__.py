@@ -1,0 +1,1 @@
+"""Calibration (streaming), Q/DQ placement, accuracy-driven choices."""

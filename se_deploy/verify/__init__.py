@@ -1,0 +1,1 @@
+"""Accuracy with confidence intervals, latency, bisecting, the report."""
