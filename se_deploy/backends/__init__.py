@@ -1,1 +1,39 @@
 """One file per engine: each says what it can do here, builds, and runs; a new one is one file."""
+
+from __future__ import annotations
+
+from se_deploy.backends.base import Backend, Port, Runner
+from se_deploy.errors import BackendError
+
+__all__ = ["NAMES", "Backend", "Port", "Runner", "auto", "get"]
+
+#: Every name that `--backend` knows, in the order in which `auto` would take them (openvino only when asked).
+NAMES = ("tensorrt", "tensorrt-rtx", "onnxruntime", "openvino")
+
+
+def get(name: str) -> Backend:
+    """The backend of that name, whether or not it works here (ask its `missing()`).
+
+    Raises:
+        BackendError: no backend is called so, or this version does not have it yet.
+    """
+    if name == "onnxruntime":
+        from se_deploy.backends.onnxruntime import OnnxRuntime
+
+        return OnnxRuntime()
+    if name in NAMES:
+        raise BackendError(f"this version does not have the {name} backend yet", "--backend onnxruntime is what there is")
+    raise BackendError(f"no backend is called {name!r}", f"take auto or one of {', '.join(NAMES)}")
+
+
+def auto() -> Backend:
+    """The first backend that works here.
+
+    Raises:
+        BackendError: none does; says what each one misses.
+    """
+    backend = get("onnxruntime")
+    missing = backend.missing()
+    if missing is not None:
+        raise BackendError("no backend works here", missing)
+    return backend
