@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -11,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from se_deploy.errors import ArtifactError
+
+#: What a disk says when it cannot take what is written; any other OSError is about something else and keeps its own words.
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
 
 def sha256(path: Path) -> str:
@@ -38,9 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.chmod(0o644)
         os.replace(beside, path)
     except OSError as error:
-        if error.filename is None and error.errno is None:
-            raise
-        raise ArtifactError(f"cannot write {path}: {error.strerror}", "free some space or choose another place with -o") from error
+        raise _full(path, error) from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -67,9 +69,15 @@ def replacing_directory(path: Path) -> Iterator[Path]:
         for file in sorted(beside.iterdir(), key=lambda f: f.name == "manifest.json"):
             os.replace(file, path / file.name)
     except OSError as error:
-        raise ArtifactError(f"cannot write {path}: {error.strerror}", "free some space or choose another place with -o") from error
+        raise _full(path, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _full(path: Path, error: OSError) -> OSError | ArtifactError:
+    if error.errno not in _DISK:
+        return error
+    return ArtifactError(f"cannot write {path}: {error.strerror}", "free some space or choose another place with -o")
 
 
 def write_text(path: Path, text: str) -> None:
