@@ -42,7 +42,8 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.chmod(0o644)
         os.replace(beside, path)
     except OSError as error:
-        raise _full(path, error) from error
+        _say_full(path, error)
+        raise
     finally:
         beside.unlink(missing_ok=True)
 
@@ -69,15 +70,15 @@ def replacing_directory(path: Path) -> Iterator[Path]:
         for file in sorted(beside.iterdir(), key=lambda f: f.name == "manifest.json"):
             os.replace(file, path / file.name)
     except OSError as error:
-        raise _full(path, error) from error
+        _say_full(path, error)
+        raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _full(path: Path, error: OSError) -> OSError | ArtifactError:
-    if error.errno not in _DISK:
-        return error
-    return ArtifactError(f"cannot write {path}: {error.strerror}", "free some space or choose another place with -o")
+def _say_full(path: Path, error: OSError) -> None:
+    if error.errno in _DISK:
+        raise ArtifactError(f"cannot write {path}: {error.strerror}", "free some space or choose another place with -o") from error
 
 
 def write_text(path: Path, text: str) -> None:

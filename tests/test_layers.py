@@ -14,7 +14,7 @@ ALLOWED = {
     "cli": {"cli", "stages", *LEAVES},
     "stages": {"stages", *ROOMS, *LEAVES},
     **{room: {room, *LEAVES} for room in ROOMS},
-    **{leaf: LEAVES for leaf in LEAVES},
+    **dict.fromkeys(LEAVES, LEAVES),
     "__main__": {"cli"},
     "__init__": {"stages"},
 }
