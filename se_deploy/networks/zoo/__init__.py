@@ -7,15 +7,25 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from se_deploy.networks.zoo import bn_inception, densenet, inception_resnet_v2
+
 __all__ = ["BUILDERS", "INPUT_SIZES", "recognise"]
 
 #: name -> builder(num_classes=1000, in_chans=3, reduction=16); reduction=None leaves the SE blocks out.
-BUILDERS: dict[str, Callable[..., nn.Module]] = {}
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "se_bn_inception": bn_inception.BNInception,
+    "se_inception_resnet_v2": inception_resnet_v2.se_inception_resnet_v2,
+    **densenet.BUILDERS,
+}
 
 #: name -> height and width of the square input that the network was made for.
-INPUT_SIZES: dict[str, int] = {}
+INPUT_SIZES: dict[str, int] = dict.fromkeys(BUILDERS, 224) | {"se_inception_resnet_v2": 299}
 
 
 def recognise(state: dict[str, Tensor]) -> tuple[str, dict[str, Any]] | None:
     """The name and the builder's arguments of the network that a bare state_dict is of, or None."""
+    for of_network in (bn_inception.recognise, inception_resnet_v2.recognise, densenet.recognise):
+        found = of_network(state)
+        if found is not None:
+            return found
     return None
