@@ -7,13 +7,14 @@ loaders do. Resizing is Pillow's own, antialiased, on the 8-bit image. A crop la
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from se_deploy.artifacts import Preprocess
 from se_deploy.errors import ImageError
@@ -62,13 +63,14 @@ def decode(path: Path, color: str = "RGB") -> Image.Image:
         with Image.open(path) as opened:
             opened.load()
             image = ImageOps.exif_transpose(opened)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders of damaged files raise whatever their library does
         raise ImageError(f"{path} is not a readable image", "remove or replace it") from error
     if image.mode == "F":
         raise ImageError(f"{path} holds floating-point pixels", "convert it to 8 or 16 bits")
     if image.mode.startswith("I"):
         pixels = np.asarray(image).astype(np.int64)
         image = Image.fromarray(np.rint(pixels.clip(0, 65535) / 257).astype(np.uint8))
+    image.info.pop("transparency", None)  # dropped as alpha is; convert() would warn of it
     return image.convert("L" if color == "L" else "RGB")
 
 
@@ -86,8 +88,8 @@ def preprocess(image: Image.Image, how: Preprocess) -> NDArray[np.float32]:
         pixels = _centre_crop(pixels, *((how.crop, how.crop) if isinstance(how.crop, int) else how.crop))
     if how.color == "BGR":
         pixels = pixels[:, :, ::-1]
-    values: NDArray[np.floating] = pixels.astype(np.float32) * np.float32(how.scale)
-    values = (values - np.asarray(how.mean, np.float32)) / np.asarray(how.std, np.float32)
+    scaled = pixels.astype(np.float32) * np.float32(how.scale)
+    values = (scaled - np.asarray(how.mean, np.float32)) / np.asarray(how.std, np.float32)
     return np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)
 
 
@@ -144,13 +146,21 @@ def find_images(root: Path) -> Images:
     """
     if not root.is_dir():
         raise ImageError(f"no folder {root}", "name a folder of images")
-    files = [p for p in sorted(root.rglob("*")) if not any(part.startswith(".") for part in p.relative_to(root).parts)]
-    paths = [p for p in files if p.suffix.lower() in SUFFIXES and p.is_file()]
+    paths = sorted(p for p in _visible_files(root) if p.suffix.lower() in SUFFIXES)
     if not paths:
         raise ImageError(f"{root} holds no image", f"known endings are {' '.join(sorted(SUFFIXES))}")
     below = {p.relative_to(root).parts[0] for p in paths if len(p.relative_to(root).parts) > 1}
     classes = tuple(sorted(below)) if all(len(p.relative_to(root).parts) > 1 for p in paths) else None
     return Images(root, paths, classes)
+
+
+def _visible_files(root: Path) -> Iterator[Path]:
+    """Every file below `root`; linked folders are followed (data sets are often made of them), but none twice on one way down."""
+    for at, below, names in os.walk(root, followlinks=True):
+        here = Path(at)
+        above = {folder.resolve() for folder in (here, *here.parents)}
+        below[:] = [name for name in below if not name.startswith(".") and (here / name).resolve() not in above]
+        yield from (here / name for name in names if not name.startswith(".") and (here / name).is_file())
 
 
 def check_channels(how: Preprocess, channels: int) -> None:
