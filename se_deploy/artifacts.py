@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -149,6 +150,14 @@ class Result(Record):
     fallback: tuple[str, ...] | None = None
     #: Remarks a user should read (what was guessed, skipped or falls short); printed on stderr, not part of the JSON contract.
     notes: tuple[str, ...] = Field(default=(), exclude=True)
+
+
+def peak_rss_mb() -> float:
+    """The most resident memory this process has had, in MB."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 class Block(Record):

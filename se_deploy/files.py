@@ -49,25 +49,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_directory(path: Path) -> Iterator[Path]:
-    """Yields an empty directory beside `path`; its files move into `path` when the block ends well.
+def replacing_directory(path: Path, manifest: str = "manifest.json") -> Iterator[Path]:
+    """Yields an empty directory on the same disk; its files move into `path` when the block ends well.
 
-    Files already in `path` that the block does not write again stay. The manifest moves last, so that a directory whose
-    manifest is there is whole.
+    Files already in `path` that the block does not write again stay. The manifest goes first and comes last, so that what it
+    describes is whole wherever it is there.
 
     Raises:
         ArtifactError: the folder cannot be made or written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path if path.is_dir() else path.parent))
     except OSError as error:
         raise ArtifactError(f"cannot write {path}: {error.strerror}", "choose another place with -o") from error
     try:
         yield beside
         path.mkdir(exist_ok=True)
-        (path / "manifest.json").unlink(missing_ok=True)
-        for file in sorted(beside.iterdir(), key=lambda f: f.name == "manifest.json"):
+        (path / manifest).unlink(missing_ok=True)
+        for file in sorted(beside.iterdir(), key=lambda f: f.name == manifest):
             os.replace(file, path / file.name)
     except OSError as error:
         _say_full(path, error)
