@@ -1,0 +1,153 @@
+"""Writes Q/DQ nodes into a fused FP32 graph: one pair per activation tensor, one DequantizeLinear per weight.
+
+    before   x ── Conv(w, b) ── Relu ── y            after   x ── Q ── DQ ── Conv(DQ(w_int8), b) ── Relu ── y
+
+`signed` is the form that TensorRT takes: int8, zero point 0, weights per output channel, biases in FP32. Otherwise the form that
+ONNX Runtime's CPU provider runs fastest: uint8 activations, pairs on both sides of a convolution, biases in int32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+
+from se_deploy.artifacts import TensorScale
+from se_deploy.errors import QuantError
+from se_deploy.quant import ranges, sites, weights
+from se_deploy.quant.sites import Sites, Weighted
+
+#: Per-channel DequantizeLinear came with it.
+MIN_OPSET = 13
+
+
+def place(model: ModelProto, scales: Mapping[str, TensorScale], *, signed: bool = True) -> None:
+    """Quantizes `model` in place.
+
+    Args:
+        model: a fused FP32 graph, weights loaded, opset 13 or later.
+        scales: by tensor name; those that the placement needs must be there, others are not read.
+        signed: symmetric int8 for TensorRT, or asymmetric uint8 activations for ONNX Runtime.
+
+    Raises:
+        QuantError: the graph holds Q/DQ nodes already, has nothing to quantize, or a tensor without a scale; a weight is not finite.
+    """
+    check(model)
+    found = sites.find(model, outputs=not signed)
+    if not found.layers:
+        raise QuantError("the graph has no Conv, Gemm or MatMul with constant FP32 weights", "build it without --int8")
+    unknown = [name for name in found.tensors if name not in scales]
+    if unknown:
+        raise QuantError(f"no scale for {len(unknown)} tensor(s), first {unknown[0]}", "calibrate again")
+    integers = {name: (ranges.signed if signed else ranges.unsigned)(scales[name]) for name in found.tensors}
+    _Rewrite(model, found, integers, int_bias=not signed).run()
+
+
+def check(model: ModelProto) -> None:
+    """Refuses a graph that cannot be quantized, before any image is read.
+
+    Raises:
+        QuantError: it holds Q/DQ nodes already, or its opset is too old.
+    """
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
+        raise QuantError("the graph is quantized already", "build it without --int8, which keeps its Q/DQ nodes")
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if opset < MIN_OPSET:
+        raise QuantError(f"opset {opset} has no per-channel DequantizeLinear", f"export with --opset {MIN_OPSET} or later")
+
+
+class _Rewrite:
+    """One pass over the nodes in order, so that what is written is sorted as the graph was."""
+
+    def __init__(self, model: ModelProto, found: Sites, integers: Mapping[str, ranges.Integers], int_bias: bool) -> None:
+        self.graph = model.graph
+        self.layers = {layer.index: layer for layer in found.layers}
+        self.tensors = found.tensors
+        self.integers = integers
+        self.int_bias = int_bias
+        self.constants = sites.constants(model)
+        self.nodes: list[NodeProto] = []
+        #: (weight, its scales) -> what was written for it: layers that share a weight share that.
+        self.shared: dict[tuple[str, bytes], str] = {}
+
+    def run(self) -> None:
+        """Replaces the graph's nodes."""
+        old = list(self.graph.node)
+        for name in (i.name for i in self.graph.input):
+            self._pair(name)
+        for name, uses in self.tensors.items():
+            for index, position in uses:
+                old[index].input[position] = _after(name)
+        for index, node in enumerate(old):
+            if index in self.layers:
+                self._weights(node, self.layers[index])
+            self.nodes.append(node)
+            for name in node.output:
+                self._pair(name)
+        del self.graph.node[:]
+        self.graph.node.extend(self.nodes)
+        _drop_unused(self.graph)
+
+    def _pair(self, name: str) -> None:
+        if name not in self.tensors:
+            return
+        scale = self._constant(f"{name}/scale", np.asarray(self.integers[name].scale))
+        zero = self._constant(f"{name}/zero_point", np.asarray(self.integers[name].zero_point))
+        quantized = f"{name}/quantized"
+        self.nodes.append(helper.make_node("QuantizeLinear", [name, scale, zero], [quantized], f"{name}/QuantizeLinear"))
+        inputs = [quantized, scale, zero]
+        self.nodes.append(helper.make_node("DequantizeLinear", inputs, [_after(name)], f"{name}/DequantizeLinear"))
+
+    def _weights(self, node: NodeProto, layer: Weighted) -> None:
+        """Gives the layer its weight from integers, and where wanted its bias."""
+        weight = self._float(layer.weight, node)
+        scales = weights.channel_scales(weight, layer.axis)
+        if self.int_bias and layer.bias:
+            scales = self._bias(node, layer, scales)
+        key = (layer.weight, scales.tobytes())
+        if key not in self.shared:
+            name = f"{layer.weight}/{layer.index}" if any(w == layer.weight for w, _ in self.shared) else layer.weight
+            self.shared[key] = self._dequantized(name, weights.quantize(weight, scales, layer.axis), scales, layer.axis)
+        node.input[1] = self.shared[key]
+
+    def _bias(self, node: NodeProto, layer: Weighted, scales: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Quantizes the bias to int32; returns the weight's scales, raised where the bias needs room."""
+        bias = self._float(node.input[2], node)
+        if bias.shape != scales.shape:
+            return scales
+        step = self.integers[layer.source].scale
+        scales = weights.room_for_bias(scales, bias, step)
+        values = weights.quantize(bias, scales * step, 0, np.int32)
+        node.input[2] = self._dequantized(f"{node.output[0]}/bias", values, scales * step, 0)
+        return scales
+
+    def _float(self, name: str, node: NodeProto) -> NDArray[np.float32]:
+        values = numpy_helper.to_array(self.constants[name]).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise QuantError(f"{name}, a weight of {node.name}, is not finite", "mend the checkpoint")
+        return values
+
+    def _dequantized(self, name: str, values: NDArray[np.signedinteger], scales: NDArray[np.float32], axis: int) -> str:
+        inputs = [self._constant(f"{name}/quantized", values), self._constant(f"{name}/scale", scales)]
+        inputs.append(self._constant(f"{name}/zero_point", np.zeros(scales.shape, values.dtype)))
+        self.nodes.append(helper.make_node("DequantizeLinear", inputs, [_after(name)], f"{name}/DequantizeLinear", axis=axis))
+        return _after(name)
+
+    def _constant(self, name: str, values: NDArray[np.generic]) -> str:
+        self.graph.initializer.append(numpy_helper.from_array(values, name))
+        return name
+
+
+def _after(name: str) -> str:
+    return f"{name}/dequantized"
+
+
+def _drop_unused(graph: GraphProto) -> None:
+    """Removes FP32 weights that nothing reads any more."""
+    read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    for node in [n for n in graph.node if n.op_type == "Constant" and n.output[0] not in read]:
+        graph.node.remove(node)
+    for tensor in [t for t in graph.initializer if t.name not in read]:
+        graph.initializer.remove(tensor)

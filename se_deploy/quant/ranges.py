@@ -1,0 +1,53 @@
+"""From what was seen of a tensor to its scale, and from a scale to the integers' type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from se_deploy.artifacts import TensorScale
+from se_deploy.quant.observe import Observer
+
+#: A range below this carries nothing; its scale would sink towards FP32's subnormals.
+NEGLIGIBLE = 1e-30
+#: The scale of a tensor whose range is not known: -1 to 1.
+SAFE = 1 / 127
+
+
+def choose(tensor: str, seen: Observer) -> tuple[TensorScale, str | None]:
+    """The symmetric scale of a tensor by min-max, and a note that names the tensor where the images say too little of it."""
+    note = None
+    if seen.nonfinite:
+        note = f"{tensor}: {seen.nonfinite} value(s) were not finite; its scale is that of the others"
+    if seen.min > seen.max:
+        return TensorScale(min=0.0, max=0.0, scale=SAFE), f"{tensor}: no value was finite; its scale is a guess (-1 to 1)"
+    peak = max(abs(seen.min), abs(seen.max))
+    if peak < NEGLIGIBLE:
+        return TensorScale(min=seen.min, max=seen.max, scale=SAFE), f"{tensor}: always zero on these images; its scale is a guess (-1 to 1)"
+    if seen.min == seen.max:
+        note = note or f"{tensor}: always {seen.min:.6g} on these images"
+    return TensorScale(min=seen.min, max=seen.max, scale=peak / 127), note
+
+
+@dataclass(frozen=True)
+class Integers:
+    """How a tensor is written in integers: value = (q - zero_point) * scale. `zero_point` is int8 or uint8 and carries the type."""
+
+    scale: np.float32
+    zero_point: np.int8 | np.uint8
+
+
+def signed(scale: TensorScale) -> Integers:
+    """Symmetric int8, zero point 0: what TensorRT takes."""
+    return Integers(np.float32(scale.scale), np.int8(0))
+
+
+def unsigned(scale: TensorScale) -> Integers:
+    """uint8 over the part of the range seen that the symmetric scale keeps; zero is exact, so that a Relu folds into it."""
+    bound = 127 * scale.scale
+    low, high = max(min(scale.min, 0.0), -bound), min(max(scale.max, 0.0), bound)
+    if high - low < NEGLIGIBLE:
+        low, high = -bound, bound
+    step = (high - low) / 255
+    return Integers(np.float32(step), np.uint8(round(-low / step)))
