@@ -196,6 +196,8 @@ class Report(Record):
     se_weights: int
     macs: int
     se_macs: int
+    #: Remarks a user should read (sizes taken, what could not be counted); printed on stderr, not part of the JSON contract.
+    notes: tuple[str, ...] = Field(default=(), exclude=True)
 
 
 class TensorScale(Record):
