@@ -1,0 +1,138 @@
+"""The plain graph that `export` fuses, whatever it came from, and how graphs are asked and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from se_deploy import backends
+from se_deploy.artifacts import Preprocess, Progress, SourceRef
+from se_deploy.errors import ExportError
+from se_deploy.networks.exporting import reason
+from se_deploy.verify.equal import Ranges
+
+Batch = NDArray[Any]
+Tensors = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What graphs are asked, and the answers they must give.
+
+    Attributes:
+        probes: (count, C, H, W), and `rows`: the reference's answers to them, by output.
+        odd: batches of other heights and widths, where those are dynamic, and `odd_answers`.
+    """
+
+    probes: Batch
+    rows: Tensors
+    odd: Sequence[Batch] = ()
+    odd_answers: Sequence[Tensors] = ()
+
+    def batches(self, size: int | None) -> list[Batch]:
+        """All inputs, the probes in batches of `size` (None: of several sizes)."""
+        return [*cut(self.probes, parts(len(self.probes), size)), *self.odd]
+
+    def wanted(self, size: int | None) -> list[Tensors]:
+        """The answers, cut as `batches` are."""
+        pieces = {name: cut(rows, parts(len(rows), size)) for name, rows in self.rows.items()}
+        count = len(next(iter(pieces.values())))
+        return [*({name: piece[i] for name, piece in pieces.items()} for i in range(count)), *self.odd_answers]
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A plain graph that gives the reference's answers.
+
+    Attributes:
+        model: named by module, its input and outputs declared as they were seen.
+        exporter: what wrote it.
+        batch: the batch it is fixed at, None where it is dynamic.
+        questions: what it was asked, and `answers`: what ONNX Runtime gave, in batches of `batch`.
+        sides: least, usual and greatest (H, W) that it was run at.
+        preprocess, labels: for the manifest.
+        source: where it came from; `weights`: whether weights.safetensors was written.
+        notes: for the user.
+    """
+
+    model: ModelProto
+    exporter: Literal["dynamo", "torchscript", "onnx"]
+    batch: int | None
+    questions: Questions
+    answers: Sequence[Tensors]
+    sides: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    preprocess: Preprocess
+    labels: tuple[str, ...] | None
+    source: SourceRef
+    weights: bool
+    notes: tuple[str, ...]
+
+
+def ask(file: Path, name: str, batches: Sequence[Batch], what: str, progress: Progress) -> list[Tensors]:
+    """What ONNX Runtime, its optimiser off, answers to each batch.
+
+    Raises:
+        ExportError: it does not take the file, or fails on a batch.
+    """
+    answers: list[Tensors] = []
+    with backends.get("onnxruntime").open(file, optimised=False) as runner:
+        for images in batches:
+            progress(what, len(answers), len(batches))
+            try:
+                answers.append(runner.run({name: images}))
+            except Exception as error:  # a runtime fails as it likes on a graph that is wrong
+                raise ExportError(f"ONNX Runtime fails on an input of {_sizes(images)}: {reason(error)}", "") from error
+    progress(what, len(batches), len(batches))
+    return answers
+
+
+def compare(batches: Sequence[Batch], got: Sequence[Tensors], wanted: Sequence[Tensors], tolerance: float) -> None:
+    """Refuses answers that differ by more than `tolerance` of the output's range.
+
+    Raises:
+        ExportError: names the output, the difference and the batch.
+    """
+    ranges = Ranges.of(wanted)
+    for images, given, expected in zip(batches, got, wanted, strict=True):
+        difference = ranges.difference(given, expected, tolerance)
+        if difference is not None:
+            raise ExportError(f"{difference} on an input of {_sizes(images)}", "")
+
+
+def shapes(answers: Sequence[Tensors]) -> dict[str, list[tuple[int, ...]]]:
+    """The shapes that each output had."""
+    return {name: [answer[name].shape for answer in answers] for name in answers[0]}
+
+
+def parts(count: int, batch: int | None) -> tuple[int, ...]:
+    """How `count` probes are cut into batches: 1, 2, 3 and then fives where the batch is dynamic (None), else of that size."""
+    if batch is not None:
+        return (batch,) * (count // batch)
+    first = (1, 2, 3)
+    rest = count - sum(first)
+    return (*first, *(5,) * (rest // 5), *((rest % 5,) if rest % 5 else ()))
+
+
+def cut(values: NDArray[Any], sizes: Sequence[int]) -> list[NDArray[Any]]:
+    """Slices of those sizes."""
+    return np.split(values, np.cumsum(sizes)[:-1])
+
+
+def joined(answers: Sequence[Tensors]) -> Tensors:
+    """Batches' answers as rows."""
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+
+def odd_sides(height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """A smaller and a larger size, both odd and neither square: whatever was computed from the example's size shows there."""
+    return (height * 3 // 4 | 1, width * 5 // 8 | 1), (height * 5 // 4 | 1, width * 11 // 8 | 1)
+
+
+def _sizes(images: Batch) -> str:
+    return "x".join(map(str, images.shape))
