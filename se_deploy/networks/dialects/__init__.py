@@ -1,15 +1,21 @@
-"""Foreign key spellings, one a file: each translates a state_dict to one that timm's network of the same design takes."""
+"""Foreign key spellings, one a file: each translates a state_dict to one that a network known here takes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from se_deploy.networks.dialects import caffe, cydonia, efficientnet_pytorch, moskomule
 from se_deploy.networks.dialects.base import State, Translation
 
 __all__ = ["DIALECTS", "State", "Translation", "translate"]
 
 #: Each returns None where the keys are not its own.
-DIALECTS: tuple[Callable[[State], Translation | None], ...] = ()
+DIALECTS: tuple[Callable[[State], Translation | None], ...] = (
+    efficientnet_pytorch.translate,
+    moskomule.translate,
+    caffe.translate,
+    cydonia.translate,
+)
 
 
 def translate(state: State) -> Translation | None:

@@ -16,8 +16,8 @@ State = dict[str, Tensor]
 class Translation:
     """A foreign state_dict in the spelling of a network that can be built.
 
-    `arch` is `timm:NAME`; `timm.create_model(NAME, **kwargs)` builds a network that takes `state` with strict=True.
-    `preprocess` is None where the spelling says nothing about the images; `note` says in words what was recognised.
+    `build(arch, **kwargs)` makes a network that takes `state` with strict=True; keys unknown to the dialect stay in it as they
+    were. `preprocess` is None where the spelling says nothing about the images; `note` says in words what was recognised.
     """
 
     arch: str

@@ -20,8 +20,12 @@ def squeeze_excite(channels: int, reduction: int | None) -> nn.Module:
 
 
 def reduction_of(state: dict[str, Tensor]) -> int | None:
-    """The reduction ratio of all the `….fc1.weight` in a state_dict, or None where there are none or no one ratio fits."""
-    return fitting_reduction((int(w.shape[1]), int(w.shape[0])) for key, w in state.items() if key.endswith(".fc1.weight"))
+    """The reduction ratio of all the `….fc1.weight` in a state_dict; None where there are none.
+
+    Where no one ratio fits it is 16, the paper's: whoever loads the state has to set the widths one by one.
+    """
+    pairs = [(int(value.shape[1]), int(value.shape[0])) for key, value in state.items() if key.endswith(".fc1.weight")]
+    return fitting_reduction(pairs) or 16 if pairs else None
 
 
 def fitting_reduction(blocks: Iterable[tuple[int, int]]) -> int | None:

@@ -32,20 +32,3 @@ def count_macs(net: nn.Module, size: int) -> int:
 
 def se_blocks(net: nn.Module) -> int:
     return sum(isinstance(module, SEModule) for module in net.modules())
-
-
-def shake(net: nn.Module, seed: int = 0) -> nn.Module:
-    """Random weights that carry the signal through, and random BatchNorm weights and statistics, in eval mode.
-
-    As made, gates are all near 0.5, statistics trivial and the signal fades with depth: wrong networks would look equal.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, value in [*net.named_parameters(), *net.named_buffers()]:
-            if value.ndim > 1:
-                value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
-            elif name.endswith(("running_var", "weight")):
-                value.uniform_(0.7, 1.4, generator=generator)
-            elif value.ndim == 1:
-                value.normal_(0, 0.3, generator=generator)
-    return net.eval()
