@@ -60,7 +60,7 @@ def replacing_directory(path: Path, manifest: str = "manifest.json") -> Iterator
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path if path.is_dir() else path.parent))
+        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path if path.exists() else path.parent))
     except OSError as error:
         raise ArtifactError(f"cannot write {path}: {error.strerror}", "choose another place with -o") from error
     try:

@@ -41,6 +41,8 @@ class Backend(Protocol):
     #: Of an engine's file: ".onnx" or ".plan".
     suffix: str
     default_precision: Precision
+    #: INT8 activations: symmetric int8, or uint8 with a zero point.
+    signed_int8: bool
 
     def missing(self) -> str | None:
         """Why it can neither build nor run here, with the remedy; None where it can."""
@@ -58,6 +60,9 @@ class Backend(Protocol):
         Raises:
             BackendError: the file is missing or is no engine of this backend.
         """
+
+    def versions(self) -> dict[str, str]:
+        """The packages that an engine's behaviour depends on, for its manifest."""
 
     def device(self) -> str:
         """What it runs on here, such as the CPU's model name."""

@@ -12,7 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import onnx
 from numpy.typing import NDArray
+from onnx import external_data_helper
 
 from se_deploy.artifacts import Precision, Progress
 from se_deploy.backends.base import Port, Tensors
@@ -43,6 +45,8 @@ class OnnxRuntime:
     name = "onnxruntime"
     suffix = ".onnx"
     default_precision: Precision = "fp32"
+    #: A Relu folds into uint8 whose zero point is 0; symmetric int8 is slower than FP32 here.
+    signed_int8 = False
 
     def missing(self) -> str | None:
         """None where the package is installed."""
@@ -50,20 +54,24 @@ class OnnxRuntime:
 
     def build(self, model: Path, out: Path, progress: Progress) -> None:
         """The typed file itself is the engine, once ONNX Runtime has taken it."""
-        progress("checking the model with ONNX Runtime", 0, None)
+        progress("check the model with ONNX Runtime", 0, None)
         with self.open(model):
-            shutil.copyfile(model, out)
+            pass
+        _copy(model, out)
 
     def open(self, engine: Path, *, threads: int | None = None, optimised: bool = True) -> Session:
         """A session on the CPU."""
         return Session(engine, threads, optimised)
 
+    def versions(self) -> dict[str, str]:
+        """ONNX Runtime's."""
+        import onnxruntime
+
+        return {"onnxruntime": onnxruntime.__version__}
+
     def device(self) -> str:
         """The CPU's model name."""
-        cpuinfo = Path("/proc/cpuinfo")
-        lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-        names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-        return next(names, platform.processor() or platform.machine())
+        return _cpu("model name") or platform.processor() or platform.machine()
 
 
 class Session:
@@ -90,7 +98,7 @@ class Session:
         try:
             values = self._session.run(None, dict(feeds))
         except InvalidArgument as error:
-            raise BackendError(f"ONNX Runtime refuses the input: {error}", "give what the engine's manifest names") from error
+            raise BackendError(f"ONNX Runtime refuses the input: {_said(error)}", "give what the engine's manifest names") from error
         return {port.name: value for port, value in zip(self.outputs, values, strict=True)}
 
     def __enter__(self) -> Session:
@@ -106,17 +114,54 @@ def _session(engine: Path, threads: int | None, optimised: bool) -> ort.Inferenc
 
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
+    if _saturates():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     if not optimised:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if not engine.is_file():
         raise BackendError(f"no engine {engine}", "run `se-deploy build` first")
-    refusals = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented, state.RuntimeException)
+    refusals = (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
     try:
         return ort.InferenceSession(str(engine), options, providers=["CPUExecutionProvider"])
     except refusals as error:
-        raise BackendError(f"ONNX Runtime does not take {engine}: {error}", "check the file with `se-deploy inspect`") from error
+        raise BackendError(f"ONNX Runtime does not take {engine}: {_said(error)}", "check the file with `se-deploy inspect`") from error
+
+
+def _said(error: Exception) -> str:
+    """The library's message on one line, without the numbers it begins with."""
+    return " ".join(str(error).split()).rpartition("[ONNXRuntimeError] : ")[2].split(" : ", 2)[-1]
+
+
+def _copy(model: Path, out: Path) -> None:
+    """Copies a model; external weights come along, under a name of the copy's own."""
+    proto = onnx.load(model, load_external_data=False)
+    if not any(external_data_helper.uses_external_data(tensor) for tensor in proto.graph.initializer):
+        shutil.copyfile(model, out)
+        return
+    external_data_helper.load_external_data_for_model(proto, str(model.parent))
+    onnx.save_model(proto, out, save_as_external_data=True, location=f"{out.name}.data")
+
+
+def _cpu(field: str) -> str:
+    """A field of the first processor in /proc/cpuinfo; empty where there is none."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == field), "")
+
+
+def _saturates() -> bool:
+    """Whether uint8 times int8 sums may saturate in 16 bits: x86 without VNNI. ONNX Runtime has a slower, exact way for those."""
+    flags = _cpu("flags")
+    return platform.machine() in ("x86_64", "AMD64") and bool(flags) and "vnni" not in flags
 
 
 def _ports(arguments: list[Any]) -> tuple[Port, ...]:

@@ -66,7 +66,14 @@ def test_signed_is_symmetric_int8() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "scale", "zero"),
-    [(0, 2.55, 0.01, 0), (0.5, 2.55, 0.01, 0), (-1, 1.55, 0.01, 100), (-2.55, 0, 0.01, 255), (-2.55, -1, 0.01, 255), (-0.506, 2.044, 0.01, 51)],
+    [
+        (0, 2.55, 0.01, 0),
+        (0.5, 2.55, 0.01, 0),
+        (-1, 1.55, 0.01, 100),
+        (-0.506, 2.044, 0.01, 51),
+        (-2.55, 0, 0.01, 255),
+        (-2.55, -1, 0.01, 255),
+    ],
 )
 def test_unsigned_spans_the_range_and_holds_zero_exactly(low: float, high: float, scale: float, zero: int) -> None:
     written = ranges.unsigned(TensorScale(min=low, max=high, scale=max(-low, high) / 127))

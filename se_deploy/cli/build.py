@@ -1,0 +1,60 @@
+"""`se-deploy build`: a model to an engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from se_deploy.cli import render
+
+
+def build(
+    model: Annotated[
+        Path | None, typer.Argument(help="A model directory or its model.onnx. Left out: the newest export.", show_default=False)
+    ] = None,
+    fp32: Annotated[bool, typer.Option("--fp32", help="The default on ONNX Runtime.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Means, gates, inputs and outputs stay FP32.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Needs --calib or --scales; SE bodies stay in float.")] = False,
+    calib: Annotated[Path | None, typer.Option(help="A folder of images to measure the scales on.", show_default=False)] = None,
+    scales: Annotated[Path | None, typer.Option(help="A scale file that `calibrate` wrote for this model.", show_default=False)] = None,
+    backend: Annotated[str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime or openvino.")] = "auto",
+    shapes: Annotated[
+        list[str] | None, typer.Option(help="NAME:min,opt,max, each a batch size or a whole shape; repeatable.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The engine. Left out: engine.onnx in the model's directory.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an engine of another backend or precision.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Build an engine in FP32, FP16 or INT8; its manifest goes beside it, as FILE.json.
+
+    \b
+    Examples:
+      se-deploy build --int8 --calib imgs/
+      se-deploy build engines/se_resnet50 --fp16 -o half.onnx
+      se-deploy build --int8 --scales calibration/se_resnet50.json --shapes input:1,16,64
+    """
+    from se_deploy.stages.build import Contradiction
+    from se_deploy.stages.build import build as stage
+
+    try:
+        with render.progress() as progress:
+            result = stage(
+                model,
+                fp32=fp32,
+                fp16=fp16,
+                int8=int8,
+                calib=calib,
+                scales=scales,
+                backend=backend,
+                shapes=shapes or (),
+                output=output,
+                force=force,
+                progress=progress,
+            )
+    except Contradiction as error:
+        raise typer.BadParameter(str(error)) from error
+    render.result(result, as_json)

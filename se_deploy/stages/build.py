@@ -1,0 +1,221 @@
+"""`build`: an exported model to an engine in FP32, FP16 or INT8, with its manifest beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from se_deploy import __version__, artifacts, backends
+from se_deploy.artifacts import EngineManifest, FileRef, InputSpec, Precision, Progress, Result, Scales, peak_rss_mb, silent
+from se_deploy.backends import Backend
+from se_deploy.backends.profile import profile
+from se_deploy.errors import ArtifactError, BackendError, QuantError
+from se_deploy.files import replacing_directory
+from se_deploy.graph.half import to_half
+from se_deploy.graph.read import read, write
+from se_deploy.quant import scales as measured
+from se_deploy.quant.place import place
+from se_deploy.stages import exported
+from se_deploy.stages.calibrate import calibrate
+from se_deploy.stages.exported import Exported
+
+
+class Contradiction(ValueError):
+    """Arguments that exclude each other: a mistake in the call, which the command line answers as it does any wrong usage."""
+
+
+def build(
+    model: str | Path | None = None,
+    *,
+    fp32: bool = False,
+    fp16: bool = False,
+    int8: bool = False,
+    calib: str | Path | None = None,
+    scales: str | Path | None = None,
+    backend: str = "auto",
+    shapes: Sequence[str] = (),
+    output: str | Path | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Result:
+    """Builds an engine and writes its manifest beside it, as FILE.json; for INT8 the scales too, as FILE.scales.json.
+
+    Args:
+        model: a model directory or its model.onnx; None takes the newest export under engines/.
+        fp32: build in FP32. At most one of the three; with none, the backend's default is taken (FP32 on ONNX Runtime).
+        fp16: build in FP16; means, gates, inputs and outputs stay FP32.
+        int8: build in INT8; SE bodies stay in float.
+        calib: a folder of images to measure the scales on (int8).
+        scales: a scale file that `calibrate` wrote for this model (int8).
+        backend: "auto" or one of `backends.NAMES`.
+        shapes: "NAME:min,opt,max", each a batch size or a whole shape; inputs that are not named keep the model's own.
+        output: the engine; default engine.onnx (or what the backend's engines are called) in the model's directory.
+        force: overwrite an engine of another backend or precision.
+        progress: called at each step, and after each image of a calibration.
+
+    Raises:
+        ArtifactError: there is no such model, it has changed since its export, or the engine's name is taken.
+        BackendError: the backend is missing or refuses the model, or the engine's answers are not finite.
+        ImageError: no usable image, or images that contradict the network's input.
+        QuantError: INT8 without images or scales, scales of another model, or a graph that cannot be quantized.
+        Contradiction: more than one precision; images and scales, or either for another precision than INT8.
+    """
+    started = time.perf_counter()
+    asked = _asked(fp32, fp16, int8, calib, scales)
+    engine = _backend(backend)
+    source = exported.find(model)
+    job = _Job(source, engine, asked or engine.default_precision, profile(source.manifest.inputs, shapes), progress)
+    out = Path(output) if output is not None else source.folder / f"engine{engine.suffix}"
+    _check_name(out, job, force)
+    with replacing_directory(out.parent, manifest=f"{out.name}.json") as folder:
+        job.write(out, folder, calib, scales)
+        written = {file.name for file in folder.iterdir()}
+    for name in {f"{out.name}.scales.json", f"{out.name}.data"} - written:  # the engine's that was there before
+        out.with_name(name).unlink(missing_ok=True)
+    return Result(
+        output=out,
+        manifest=out.with_name(f"{out.name}.json"),
+        backend=engine.name,
+        precision=job.precision,
+        se_blocks=source.manifest.se_blocks,
+        images=job.scales.images if job.scales else None,
+        seconds=time.perf_counter() - started,
+        peak_rss_mb=peak_rss_mb(),
+        notes=(*source.notes, *job.notes),
+    )
+
+
+def _asked(fp32: bool, fp16: bool, int8: bool, calib: object, scales: object) -> Precision | None:
+    """The one precision asked for, if any; refuses what contradicts it."""
+    flags: dict[Precision, bool] = {"fp32": fp32, "fp16": fp16, "int8": int8}
+    asked = [precision for precision, wanted in flags.items() if wanted]
+    if len(asked) > 1:
+        raise Contradiction(f"{' and '.join(asked)} exclude each other")
+    if (calib is not None or scales is not None) and not int8:
+        raise Contradiction("calib and scales are for int8")
+    if calib is not None and scales is not None:
+        raise Contradiction("calib and scales exclude each other")
+    if int8 and calib is None and scales is None:
+        raise QuantError("INT8 needs scales, and they are never made from random data", "add --calib DIR with images, or --scales FILE")
+    return asked[0] if asked else None
+
+
+def _backend(name: str) -> Backend:
+    engine = backends.auto() if name == "auto" else backends.get(name)
+    missing = engine.missing()
+    if missing is not None:
+        raise BackendError(f"the {engine.name} backend does not work here", missing)
+    return engine
+
+
+def _check_name(out: Path, job: _Job, force: bool) -> None:
+    """Refuses to overwrite what is not an engine of this backend and precision, unless forced, and the model itself always."""
+    kept = (job.source.model, job.source.folder / job.source.manifest.plain.file, job.source.folder / "manifest.json")
+    if out.is_dir() or out.resolve() in [path.resolve() for path in kept]:
+        raise ArtifactError(f"{out} is {'a folder' if out.is_dir() else 'part of the exported model'}", "name another file with -o")
+    if force or not out.exists():
+        return
+    try:
+        there = artifacts.read(EngineManifest, out.with_name(f"{out.name}.json"))
+    except ArtifactError as error:
+        raise ArtifactError(f"{out} is there already, without a manifest", "add --force, or name another file with -o") from error
+    if (there.backend, there.precision) != (job.engine.name, job.precision):
+        raise ArtifactError(
+            f"{out} is an engine of {there.backend} in {there.precision}, this one is of {job.engine.name} in {job.precision}",
+            "add --force, or name another file with -o",
+        )
+
+
+class _Job:
+    """One build: what is decided before anything is written, and then what was learned on the way."""
+
+    def __init__(
+        self, source: Exported, engine: Backend, precision: Precision, inputs: tuple[InputSpec, ...], progress: Progress
+    ) -> None:
+        self.source, self.engine, self.precision, self.inputs, self.progress = source, engine, precision, inputs, progress
+        self.scales: Scales | None = None
+        self.notes: list[str] = []
+
+    def write(self, out: Path, folder: Path, calib: str | Path | None, scales: str | Path | None) -> None:
+        """Writes the engine, its scales and its manifest in `folder`, from where they go to where `out` is."""
+        made, table = folder / out.name, folder / f"{out.name}.scales.json"
+        if self.precision == "int8":
+            self._measure(table, calib, scales)
+        with self._typed(folder) as typed:
+            self.engine.build(typed, made, self.progress)
+        self._try(made)
+        artifacts.write(self._manifest(out, made, FileRef.of(table) if self.scales else None), folder / f"{out.name}.json")
+
+    def _measure(self, table: Path, calib: str | Path | None, scales: str | Path | None) -> None:
+        if calib is not None:
+            self.notes += calibrate(self.source.folder, calib=calib, output=table, progress=self.progress).notes
+            self.scales = measured.read(table)
+            return
+        given = Path(scales or "")
+        manifest = self.source.manifest
+        self.scales = measured.read(given)
+        measured.check(self.scales, given, graph=manifest.model.sha256, preprocess=manifest.preprocess)
+        shutil.copyfile(given, table)
+
+    @contextmanager
+    def _typed(self, folder: Path) -> Iterator[Path]:
+        """The ONNX file whose types are the precision: the export itself, or one written for the time of the build."""
+        if self.precision == "fp32":
+            yield self.source.model
+            return
+        self.progress(f"write the model in {self.precision}", 0, None)
+        model = read(self.source.model)
+        if self.scales is not None:
+            place(model, self.scales.tensors, signed=self.engine.signed_int8)
+        else:
+            model = to_half(model, self.notes)
+        with tempfile.TemporaryDirectory(dir=folder) as place_for_it:
+            typed = Path(place_for_it) / "model.onnx"
+            write(model, typed)
+            del model
+            yield typed
+
+    def _try(self, made: Path) -> None:
+        """Runs the engine once, at the sizes it is tuned for: it must answer, and with finite numbers."""
+        self.progress("try the engine", 0, None)
+        rng = np.random.default_rng(0)
+        feeds = {spec.name: rng.standard_normal(spec.opt).astype(spec.dtype) for spec in self.inputs}
+        with self.engine.open(made) as runner:
+            for name, values in runner.run(feeds).items():
+                if not np.isfinite(values).all():
+                    raise BackendError(f"the {self.precision} engine's output {name} is not finite", "build in another precision")
+
+    def _relative(self, out: Path) -> str:
+        """model.onnx as the engine's manifest names it: relative to it, or by name alone where that would tell of the user's machine."""
+        here, model = Path.cwd(), self.source.model.resolve()
+        inside = out.resolve().is_relative_to(here) and model.is_relative_to(here)
+        return os.path.relpath(model, out.resolve().parent) if inside else model.name
+
+    def _manifest(self, out: Path, made: Path, table: FileRef | None) -> EngineManifest:
+        model = self.source.manifest
+        return EngineManifest(
+            name=model.name,
+            backend=self.engine.name,
+            precision=self.precision,
+            engine=FileRef.of(made),
+            model=FileRef(file=self._relative(out), sha256=model.model.sha256),
+            source=model.source,
+            scales=table,
+            plugin=None,
+            versions={"se-deploy": __version__, "onnx": onnx.__version__, **self.engine.versions()},
+            targets=(),
+            inputs=self.inputs,
+            outputs=model.outputs,
+            preprocess=model.preprocess,
+            labels=model.labels,
+            se_blocks=model.se_blocks,
+            accuracy=None,
+        )

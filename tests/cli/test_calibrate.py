@@ -1,0 +1,64 @@
+"""`se-deploy calibrate` as a user types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from se_deploy.cli.app import app
+from tests.stages import exports
+
+KEYS = {
+    "output", "manifest", "backend", "precision", "se_blocks", "plugin_layers", "images", "seconds", "peak_rss_mb", "fallback",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    exports.directory(Path("engines"))
+    exports.pictures(Path("imgs"), 4)
+    return tmp_path
+
+
+def test_prints_the_path_alone_and_remarks_beside() -> None:
+    done = CliRunner().invoke(app, ["calibrate", "--calib", "imgs"], catch_exceptions=False)
+    assert (done.exit_code, done.stdout) == (0, "calibration/small.json\n")
+    assert "note: taking the newest export, engines/small" in done.stderr
+    assert "note: calibrated on 4 image(s), fewer than 32" in done.stderr
+
+
+def test_json_is_one_object_of_the_contract() -> None:
+    words = ["calibrate", "engines/small", "--calib", "imgs", "--images", "2", "--method", "minmax", "-o", "s.json", "--json"]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    result = json.loads(done.stdout)
+    assert set(result) == KEYS
+    assert (result["output"], result["images"], result["se_blocks"], result["precision"]) == ("s.json", 2, 2, None)
+
+
+@pytest.mark.parametrize("words", [[], ["--calib", "imgs", "--images", "0"], ["--calib", "imgs", "--images", "many"]])
+def test_wrong_usage_is_2(words: list[str]) -> None:
+    assert CliRunner().invoke(app, ["calibrate", *words]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--calib", "none"], "error: no folder none; name a folder of images\n"),
+        (["nothing", "--calib", "imgs"], "error: no model nothing; run `se-deploy export SOURCE` first\n"),
+        (["--calib", "imgs", "--method", "median"], "error: no calibration method is called 'median'; take one of minmax\n"),
+    ],
+)
+def test_a_users_error_is_one_line_and_1(words: list[str], line: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "se_deploy", "calibrate", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith(line)
+    assert "Traceback" not in done.stderr
+
+
+def test_help_shows_examples() -> None:
+    done = CliRunner().invoke(app, ["calibrate", "--help"])
+    assert "se-deploy calibrate engines/se_resnet50 --calib imgs/ --images 200" in done.stdout
