@@ -95,6 +95,11 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
+def min_opset(variant: Variant) -> int:
+    """The lowest ONNX opset that a variant's function runs at: Clip's bounds are inputs from 11, a Constant takes a number from 12."""
+    return 12 if variant.int8 or variant.gate == "tanh" else 11
+
+
 def variant_of(node: NodeProto) -> Variant | None:
     """The variant a node is, or None for a node that is not ours."""
     return VARIANTS.get(node.op_type) if node.domain == DOMAIN else None
@@ -159,7 +164,7 @@ class _Body:
         return out
 
     def const(self, value: float) -> str:
-        return self.op("Constant", value_float=value)
+        return self.op("Constant", value=helper.make_tensor("value", TensorProto.FLOAT, [], [value]))
 
     def attribute(self, name: str) -> str:
         return self.op("Constant", value_float=_Ref(name))

@@ -90,7 +90,7 @@ def test_int8_body_equals_reference(variant: op.Variant) -> None:
     check(variant, "int8", rank=2, opset=17, seed=3)
 
 
-@pytest.mark.parametrize("opset", [13, 14, 15, 16, 18, 19, 20, 21])
+@pytest.mark.parametrize("opset", [12, 13, 14, 15, 16, 18, 19, 20, 21])
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("int8", [False, True])
 def test_every_opset_and_rank(opset: int, rank: int, int8: bool) -> None:

@@ -7,13 +7,13 @@ rules of `rules/` judge.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from se_deploy.graph import curves
 from se_deploy.graph.curves import ELEMENTWISE, Curve
-from se_deploy.graph.forms import Labels, Unknown, Vector, settled
+from se_deploy.graph.forms import Labels, Pool, Unknown, Vector, settled
 from se_deploy.graph.labels import SHAPERS, shaped
 from se_deploy.graph.layers import LAYERS, NoLayer, layered
 from se_deploy.graph.pools import POOLS, again, pooled, resolve
@@ -55,13 +55,18 @@ class Canonical:
                 self.vectors[output] = vector
 
     def _pool(self, node: Node) -> Vector | None:
-        """A pool of a map; or of a vector that may as well be one (a map decoded from a pooled vector)."""
+        """A pool of a map; or of a vector that may as well be one: decoded from a pooled vector, or not wholly reduced."""
         vector = self.vectors.get(node.inputs[0])
-        if vector is not None:
-            known = again(self.view, node, vector)
-            if known is not None or not isinstance(vector.base, Unknown):
-                return known
-        return pooled(self.view, node)
+        if vector is None:
+            return pooled(self.view, node)
+        known = again(self.view, node, vector)
+        if known is None and (isinstance(vector.base, Unknown) or "S" in vector.labels):
+            return pooled(self.view, node)
+        if known is not None and known.base is not vector.base:
+            fresh = pooled(self.view, node)
+            if isinstance(known.base, Pool) and fresh is not None and isinstance(fresh.base, Pool):
+                return replace(known, base=replace(known.base, inner=fresh.base))
+        return known
 
     def _scales_map(self, node: Node) -> bool:
         """Notes a Mul of a vector with a map. Both may be vectors where one is a map decoded from a pooled vector."""

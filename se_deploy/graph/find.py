@@ -34,7 +34,7 @@ class Match:
     x: str
     channels_last: bool
     #: FP32, by the node's input names: w1 (R, C), b1 (R,), w2 (C, R), b2 (C,), slope (R,).
-    weights: Weights
+    weights: Weights = field(repr=False)
     #: The tensor added, for skip "add".
     residual: str | None
     output: str
@@ -43,7 +43,7 @@ class Match:
     #: ONNX element type of x and output, 0 where it is not known.
     elem_type: int
     #: The nodes from the pool to `output`, in the graph's order.
-    nodes: tuple[Node, ...]
+    nodes: tuple[Node, ...] = field(repr=False)
     fused: bool = False
 
     @property
@@ -123,8 +123,19 @@ def _judge(form: Canonical, node: Node, candidate: Candidate | None, names: Name
     parts = two_fc.match(candidate.vector) or one_fc.match(candidate.vector) or lookalike.reason(candidate.vector)
     if not isinstance(parts, Parts):
         return parts
-    miss = placement.check(form, candidate, parts.pool)
+    parts = replace(parts, pool=placement.pool_of(form, candidate, parts.pool))
+    miss = placement.check(form, candidate, parts.pool) or _too_old(form.view, _variant(parts))
     return miss or _block(form, candidate, parts, names)
+
+
+def _variant(parts: Parts) -> op.Variant:
+    """The variant without what stands behind the block."""
+    return op.Variant(parts.activation.act, parts.gate.kind, "self" if parts.gate.plus_one else "none")
+
+
+def _too_old(view: View, variant: op.Variant) -> Miss | None:
+    needed = op.min_opset(variant)
+    return Miss("old-opset", f"opset {view.opset}, and {needed} is needed") if view.opset < needed else None
 
 
 def _fused(view: View, node: Node, variant: op.Variant, weights: Weights, names: Namer) -> Match:
@@ -147,10 +158,10 @@ def _fused(view: View, node: Node, variant: op.Variant, weights: Weights, names:
 
 def _block(form: Canonical, candidate: Candidate, parts: Parts, names: Namer) -> Match:
     view, mul = form.view, candidate.mul
-    inside = [*placement.block_nodes(form, candidate), mul]
+    inside = [*placement.block_nodes(form, candidate, parts.pool), mul]
     block = Match(
         name=names.of_block(sorted(inside, key=view.position.__getitem__), mul),
-        variant=op.Variant(parts.activation.act, parts.gate.kind, "self" if parts.gate.plus_one else "none"),
+        variant=_variant(parts),
         attributes={**parts.gate.attributes, **parts.activation.attributes},
         x=_source(view, candidate.map),
         channels_last=False,

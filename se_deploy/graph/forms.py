@@ -30,6 +30,8 @@ class Pool:
     channels: int | None
     node: Node
     kind: str = "mean"
+    #: A mean of means is the whole map's mean, and that of the map of means, which may be the map that is scaled.
+    inner: Pool | None = None
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -88,8 +90,8 @@ class Vector:
     def pools(self) -> frozenset[str]:
         """The maps that it was pooled from."""
         match self.base:
-            case Pool(map=name):
-                return frozenset({name})
+            case Pool(map=name, inner=inner):
+                return frozenset({name} if inner is None else {name, inner.map})
             case Linear(source=source):
                 return source.pools
             case Unknown(pools=pools):

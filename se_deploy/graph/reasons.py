@@ -26,6 +26,7 @@ REASONS = {
     "pooled-shared": "the pooled vector has another reader",
     "hidden-shared": "a vector inside the block has another reader",
     "gate-shared": "the gate has another reader",
+    "old-opset": "the model's opset is older than the node's function needs; convert it with onnx.version_converter",
     "double-precision": "the map is in double precision",
 }
 

@@ -25,7 +25,7 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorP
 class Node:
     """A node of the graph. `op` is the operator's name, with its domain in front where that is not ONNX's own."""
 
-    proto: NodeProto
+    proto: NodeProto = field(repr=False)
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]

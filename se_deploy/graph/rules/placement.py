@@ -27,7 +27,13 @@ def check(form: Canonical, candidate: Candidate, pool: Pool) -> Miss | None:
         return Miss("other-shape")
     if view.elem_type(candidate.map) == TensorProto.DOUBLE:
         return Miss("double-precision")
-    return _shared(form, candidate)
+    return _shared(form, candidate, pool)
+
+
+def pool_of(form: Canonical, candidate: Candidate, pool: Pool) -> Pool:
+    """The pool, of the map that is scaled where a mean of means is that of two maps."""
+    ref = resolve(form.view, candidate.map)
+    return pool.inner if pool.inner is not None and ref is not None and ref.root == pool.inner.map else pool
 
 
 def channel_axis(view: View, name: str, pool: Pool) -> int | None:
@@ -76,9 +82,9 @@ def _expands_to(view: View, node: Node, name: str) -> bool:
     return a is not None and a == b
 
 
-def _shared(form: Canonical, candidate: Candidate) -> Miss | None:
+def _shared(form: Canonical, candidate: Candidate, pool: Pool) -> Miss | None:
     """Who else reads a vector of the block. A Shape node reads no numbers."""
-    inside = block_nodes(form, candidate)
+    inside = block_nodes(form, candidate, pool)
     for node in inside:
         for output in node.outputs:
             readers = [r for r in form.view.consumers.get(output, []) if r not in inside and r is not candidate.mul and r.op != "Shape"]
@@ -87,17 +93,23 @@ def _shared(form: Canonical, candidate: Candidate) -> Miss | None:
     return None
 
 
-def block_nodes(form: Canonical, candidate: Candidate) -> dict[Node, None]:
+def block_nodes(form: Canonical, candidate: Candidate, pool: Pool) -> dict[Node, None]:
     """The nodes from the pool to the gate, in the order in which they were met, from the gate up."""
     inside: dict[Node, None] = {}
     waiting = [candidate.gate]
     while waiting:
-        node = form.view.producer.get(waiting.pop())
-        if node is None or node in inside or not any(o in form.vectors for o in node.outputs):
+        name = waiting.pop()
+        node = form.view.producer.get(name)
+        if node is None or node in inside or name not in form.vectors or _shows(form.view, name, pool.map):
             continue
         inside[node] = None
-        waiting.extend(name for name in node.inputs if name in form.vectors)
+        waiting.extend(node.inputs)
     return inside
+
+
+def _shows(view: View, name: str, root: str) -> bool:
+    ref = resolve(view, name)
+    return ref is not None and ref.root == root
 
 
 def _which(form: Canonical, candidate: Candidate, output: str) -> str:
