@@ -1,0 +1,142 @@
+"""Engines on trial: opened at a batch size, fed with the same samples as the reference, timed in turns with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from se_deploy import backends
+from se_deploy.artifacts import InputSpec, Progress
+from se_deploy.backends import Runner
+from se_deploy.errors import ArtifactError, BackendError
+from se_deploy.stages.engines import Built
+from se_deploy.verify import latency, rows
+from se_deploy.verify.accuracy import Accumulator
+from se_deploy.verify.intervals import ratio
+from se_deploy.verify.report import Latency, Run
+from se_deploy.verify.samples import Samples
+
+if TYPE_CHECKING:
+    from se_deploy.stages.reference import Reference
+
+#: Images that are prepared, and answered by the reference, at once.
+CHUNK = 16
+#: Rows of the batch on which rows are checked where no larger batch than 1 is asked for.
+ROWS = 3
+
+
+@dataclass
+class Subject:
+    """One opened engine at one batch size."""
+
+    built: Built
+    runner: Runner
+    device: str
+    batch: int
+    accuracy: Accumulator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.accuracy = Accumulator(self.name)
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.built.path} at batch {self.batch}"
+
+
+def opened(engine: Built, batch: Sequence[int] | None, threads: int, stack: ExitStack) -> Iterator[Subject]:
+    """The engine at each batch size."""
+    backend = backends.get(engine.manifest.backend)
+    missing = backend.missing()
+    if missing is not None:
+        raise BackendError(f"{engine.path} needs {backend.name}, which does not work here", missing)
+    fixed = _fixed(engine.manifest.inputs[0])
+    for size in dict.fromkeys(batch or [fixed or 1]):
+        if size < 1 or (fixed is not None and size != fixed):
+            is_fixed = f"its batch is fixed at {fixed}" if fixed else "a batch has at least one row"
+            raise BackendError(f"{engine.path} does not run at batch {size}: {is_fixed}", f"take --batch {fixed or 1}")
+    runner = stack.enter_context(backend.open(engine.path, threads=threads))
+    gone = {output.name for output in engine.model.outputs} - {port.name for port in runner.outputs}
+    if gone:
+        raise ArtifactError(f"{engine.path} has no output {', '.join(sorted(gone))}, which the reference has", "build it again")
+    for size in dict.fromkeys(batch or [fixed or 1]):
+        yield Subject(engine, runner, backend.device(), size)
+
+
+def _fixed(spec: InputSpec) -> int | None:
+    size = spec.shape[0]
+    return size if isinstance(size, int) else None
+
+
+def compare(subjects: list[Subject], reference: Reference, samples: Samples, progress: Progress) -> None:
+    """Feeds every engine and the reference with the same samples."""
+    largest = max(subject.batch for subject in subjects)
+    done = 0
+    for chunk in samples.chunks(largest * -(-CHUNK // largest)):
+        expected = chunk.expected or reference.answer(chunk.feeds)
+        for subject in subjects:
+            got = rows.in_batches(subject.runner.run, chunk.feeds, subject.batch, subject.name)
+            subject.accuracy.add(got, expected, chunk.names, chunk.labels)
+        done += len(chunk.names)
+        progress("compare answers", done, len(samples))
+
+
+def faults(subjects: list[Subject], reference: Reference) -> list[str]:
+    """Sentences on NaN and Inf, and on rows that are not kept apart."""
+    return [fault for subject in subjects for fault in (*subject.accuracy.faults(), *_mixed(subject, reference))]
+
+
+def _mixed(subject: Subject, reference: Reference) -> list[str]:
+    """A sentence where a batch of differing rows does not give what its rows give alone."""
+    spec = subject.built.manifest.inputs[0]
+    fixed = _fixed(spec) is not None
+    size = subject.batch if subject.batch > 1 or fixed else min(ROWS, spec.max[0])
+    if size < 2:
+        return []
+    feeds, run = rows.distinct(reference.probes.feeds, size), subject.runner.run
+    together = rows.in_batches(run, feeds, size, subject.name)
+    alone = rows.elsewhere(run, feeds) if fixed else rows.in_batches(run, feeds, 1, subject.name)
+    wrong = rows.wrong_row(together, alone, subject.built.manifest.precision)
+    if wrong is None:
+        return []
+    where = "at another place of the batch" if fixed else "alone"
+    return [
+        f"{subject.built.path}: row {wrong.row} of a batch of {size} differing rows is {wrong.error:.3g} from what it gives {where} "
+        f"(output {wrong.output}, {wrong.allowed:.3g} allowed)"
+    ]
+
+
+def measured(
+    subjects: list[Subject], reference: Reference, *, warmup: float, duration: float, progress: Progress
+) -> list[tuple[Run, Latency]]:
+    """Every subject's run and the reference's latency beside it, in the subjects' order."""
+    made: dict[int, tuple[Run, Latency]] = {}
+    for size in dict.fromkeys(subject.batch for subject in subjects):
+        chosen = {str(number): subject for number, subject in enumerate(subjects) if subject.batch == size}
+        feeds = rows.distinct(reference.probes.feeds, size)
+        calls = {"reference": partial(reference.answer, feeds), **{key: partial(s.runner.run, feeds) for key, s in chosen.items()}}
+        what = f"measure latency at batch {size}"
+        blocks = latency.interleaved(calls, warmup=warmup, duration=duration, what=what, progress=progress)
+        for key, subject in chosen.items():
+            made[int(key)] = _run(subject, blocks[key], blocks["reference"]), latency.summary(blocks["reference"])
+    return [made[number] for number in sorted(made)]
+
+
+def _run(subject: Subject, blocks: list[list[float]], reference: list[list[float]]) -> Run:
+    times = latency.summary(blocks)
+    return Run(
+        engine=str(subject.built.path),
+        backend=subject.built.manifest.backend,
+        precision=subject.built.manifest.precision,
+        device=subject.device,
+        batch=subject.batch,
+        size_bytes=subject.built.size_bytes(),
+        accuracy=subject.accuracy.report(),
+        latency_ms=times,
+        device_latency_ms=None,
+        throughput=1000 * subject.batch / times.mean,
+        speedup=ratio(latency.block_means(reference), latency.block_means(blocks)),
+    )

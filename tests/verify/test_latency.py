@@ -1,0 +1,54 @@
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from se_deploy.verify.latency import BLOCKS, block_means, interleaved, summary
+
+
+def sleeper(seconds: float, log: list[str], name: str) -> Callable[[], None]:
+    def call() -> None:
+        log.append(name)
+        time.sleep(seconds)
+
+    return call
+
+
+def test_short_calls_are_measured_in_blocks_of_equal_counts_in_turns() -> None:
+    log: list[str] = []
+    calls = {name: sleeper(seconds, log, name) for name, seconds in (("a", 0.002), ("b", 0.006))}
+    blocks = interleaved(calls, warmup=0.05, duration=0.5)
+    assert len(blocks["a"]) == len(blocks["b"]) >= BLOCKS // 2
+    counts = {name: {len(block) for block in found} for name, found in blocks.items()}
+    assert all(len(sizes) == 1 for sizes in counts.values())
+    (a,), (b,) = counts["a"], counts["b"]
+    assert a > b > 1
+    turns = [name for name, before in zip(log, ["", *log], strict=False) if name != before]
+    assert turns == ["a", "b"] * (len(turns) // 2) + ["a"] * (len(turns) % 2)
+    measured = len(blocks["a"])
+    # a warms up, b warms up, then a b | b a | a b ...: the order turns round, so that drift favours neither
+    assert len(turns) == 2 + measured + 1
+    for name, wanted in (("a", 2), ("b", 6)):
+        found = summary(blocks[name])
+        assert wanted <= found.min <= found.p50 <= found.p90 <= found.p95 <= found.p99
+        assert found.n == measured * {"a": a, "b": b}[name]
+        assert found.mean == pytest.approx(np.mean(block_means(blocks[name])))
+
+
+def test_a_slow_call_is_measured_three_times_and_no_more() -> None:
+    log: list[str] = []
+    blocks = interleaved({"slow": sleeper(0.05, log, "slow")}, warmup=0, duration=0.01)
+    assert [len(block) for block in blocks["slow"]] == [1, 1, 1]
+    assert len(log) == 3 + 3
+
+
+def test_progress_tells_each_round() -> None:
+    seen: list[tuple[str, int, int | None]] = []
+    interleaved({"a": lambda: time.sleep(0.01)}, warmup=0, duration=0.01, what="w", progress=lambda *step: seen.append(step))
+    assert seen[:3] == [("w", 0, None), ("w", 1, None), ("w", 2, None)]
+
+
+def test_percentiles_are_linear_over_all_calls() -> None:
+    found = summary([[float(i) for i in range(1, 51)], [float(i) for i in range(51, 102)]])
+    assert (found.min, found.mean, found.p50, found.p90, found.p99, found.n) == (1.0, 51.0, 51.0, 91.0, 100.0, 101)
