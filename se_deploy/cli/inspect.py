@@ -92,7 +92,7 @@ def _escaped(cell: str) -> str:
 def _totals(report: Report) -> tuple[str, ...]:
     count, params, macs = len(report.blocks), max(report.params, 1), max(report.macs, 1)
     return (
-        f"SE blocks   {count}, {report.fused} of them fused" + (f"; {len(report.rejected)} near misses" if report.rejected else ""),
+        f"SE blocks   {count}, {report.fused} of them fused; near misses: {len(report.rejected)}",
         f"parameters  {report.params:,}, in SE blocks {report.se_params:,} ({100 * report.se_params / params:.2f} %), "
         f"without biases {report.se_weights:,}",
         f"MACs        {report.macs:,}, in SE blocks {report.se_macs:,} ({100 * report.se_macs / macs:.2f} %), per image",

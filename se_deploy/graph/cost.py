@@ -72,7 +72,7 @@ def cost(model: ModelProto, found: Found, sizes: Mapping[str, Sequence[int]] | N
     rest = [node for node in found.view.nodes if node not in inside]
     macs = sum(counter.macs(node) for node in rest)
     if counter.unknown:
-        notes.append(f"multiply-adds of {len(counter.unknown)} nodes of unknown size are left out: {', '.join(counter.unknown[:3])}")
+        notes.append(f"not counted, of unknown size: {len(counter.unknown)} (such as {', '.join(counter.unknown[:3])})")
     return Cost(
         params=counter.params(rest) + sum(block.params for block in blocks),
         macs=macs + sum(block.macs for block in blocks),

@@ -72,5 +72,5 @@ def _fused(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
     if not result.found.matches:
         notes.append("no SE block was found: the graph is as it was")
     if result.found.rejections:
-        notes.append(f"{len(result.found.rejections)} near misses were left alone; `se-deploy inspect` says why")
+        notes.append(f"near misses left alone: {len(result.found.rejections)}; `se-deploy inspect` says why")
     return result.model, tuple(notes)
