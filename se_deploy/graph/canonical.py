@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from se_deploy.graph import curves
 from se_deploy.graph.curves import ELEMENTWISE, Curve
+from se_deploy.graph.extents import Sizing
 from se_deploy.graph.forms import Labels, Pool, Unknown, Vector, settled
 from se_deploy.graph.labels import SHAPERS, shaped
 from se_deploy.graph.layers import LAYERS, NoLayer, layered
@@ -39,6 +41,11 @@ class Canonical:
         self.candidates: list[Candidate] = []
         for node in view.nodes:
             self._visit(node)
+
+    @cached_property
+    def sizing(self) -> Sizing:
+        """Which sizes are equal; found when first asked for."""
+        return Sizing(self.view)
 
     def _visit(self, node: Node) -> None:
         if len(node.outputs) == 0 or self.view.is_constant(node.outputs[0]) or self.view.is_shape(node.outputs[0]):
@@ -180,6 +187,8 @@ _ODD = {
     "GroupNormalization": "normalised",
     "LpNormalization": "normalised",
     "ReduceMean": "normalised",
+    "QuantizeLinear": "quantized",
+    "DynamicQuantizeLinear": "quantized",
 }
 
 #: Operators behind which a vector can have been meant as a gate.

@@ -80,7 +80,7 @@ def find(model: ModelProto) -> Found:
     view = View(without_foreign_functions(model))
     form = Canonical(view)
     by_mul = {c.mul: c for c in form.candidates}
-    names = Namer()
+    names = Namer(view.nodes)
     matches: list[Match] = []
     rejections: list[Rejection] = []
     for node in view.nodes:
@@ -119,7 +119,7 @@ def _judge(form: Canonical, node: Node, candidate: Candidate | None, names: Name
     """A node's block, why it is none, or None where nothing looks like one."""
     if candidate is None:
         there = fused.match(form.view, node)
-        return unpooled.reason(form, node) if there is None else _fused(form.view, node, *there, names)
+        return unpooled.reason(form, node) if there is None else _fused(form.view, node, *there)
     parts = two_fc.match(candidate.vector) or one_fc.match(candidate.vector) or lookalike.reason(candidate.vector)
     if not isinstance(parts, Parts):
         return parts
@@ -138,10 +138,10 @@ def _too_old(view: View, variant: op.Variant) -> Miss | None:
     return Miss("old-opset", f"opset {view.opset}, and {needed} is needed") if view.opset < needed else None
 
 
-def _fused(view: View, node: Node, variant: op.Variant, weights: Weights, names: Namer) -> Match:
+def _fused(view: View, node: Node, variant: op.Variant, weights: Weights) -> Match:
     shape = view.shape(node.inputs[0])
     return Match(
-        name=names.unique(node.name),
+        name=node.name,
         variant=variant,
         attributes=op.attributes_of(node.proto),
         x=node.inputs[0],
@@ -173,8 +173,7 @@ def _block(form: Canonical, candidate: Candidate, parts: Parts, names: Namer) ->
         nodes=tuple(inside),
     )
     block = _placed(view, block, parts)
-    for extend in (_with_residual, _with_epilogue):
-        block = extend(view, block)
+    block = _with_epilogue(view, _with_residual(form, block))
     return replace(block, nodes=tuple(sorted(block.nodes, key=view.position.__getitem__)))
 
 
@@ -210,16 +209,16 @@ def _weights(parts: Parts) -> Weights:
     return {name: np.ascontiguousarray(value, np.float32) for name, value in arrays.items()}
 
 
-def _with_residual(view: View, block: Match) -> Match:
+def _with_residual(form: Canonical, block: Match) -> Match:
     if block.variant.skip != "none":
         return block
-    added = residual.match(view, block.output, block.x)
+    added = residual.match(form, block.output, block.x)
     if added is None:
         return block
     return replace(
         block,
         variant=replace(block.variant, skip=added.skip),
-        residual=None if added.tensor is None else _source(view, added.tensor),
+        residual=None if added.tensor is None else _source(form.view, added.tensor),
         output=added.node.outputs[0],
         nodes=(*block.nodes, added.node),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
@@ -45,11 +46,13 @@ def _rewritten(found: Found, chosen: list[Match]) -> ModelProto:
     replaced = {m.output: m for m in chosen}
     gone = {n for m in chosen for n in m.nodes}
     writers = {found.view.producer[name]: m for name, m in replaced.items()}
+    kept = [node for node in found.view.nodes if node not in gone]
+    taken = {name for node in kept for name in (*node.inputs, *node.outputs, *node.captured)}
     nodes: list[NodeProto] = []
     weights: list[TensorProto] = []
     for node in found.view.nodes:
         if node in writers:
-            new_nodes, new_weights = _emitted(found, writers[node])
+            new_nodes, new_weights = _emitted(found, writers[node], taken)
             nodes.extend(new_nodes)
             weights.extend(new_weights)
         elif node not in gone:
@@ -57,48 +60,41 @@ def _rewritten(found: Found, chosen: list[Match]) -> ModelProto:
     return _assembled(found.view.model, nodes, weights)
 
 
-def _emitted(found: Found, match: Match) -> tuple[list[NodeProto], list[TensorProto]]:
+def _emitted(found: Found, match: Match, taken: set[str]) -> tuple[list[NodeProto], list[TensorProto]]:
     """The block's node and its weights; transposes around it where the map is channels-last, a cast where the function cannot."""
-    tensors = {key: numpy_helper.from_array(value, f"{match.name}.{key}") for key, value in match.weights.items()}
-    shared = {"x": match.x, "residual": match.residual or ""} | {key: t.name for key, t in tensors.items()}
-    around = list(_around(found, match))
+
+    def fresh(word: str) -> str:
+        name = next(n for n in (f"{match.name}.{word}{'_' * i}" for i in count()) if n not in taken)
+        taken.add(name)
+        return name
+
+    tensors = {key: numpy_helper.from_array(value, fresh(key)) for key, value in match.weights.items()}
+    read = {"x": match.x, "residual": match.residual or ""} | {key: t.name for key, t in tensors.items()}
     output = match.output
     before: list[NodeProto] = []
     after: list[NodeProto] = []
-    for kind, key in around:
-        inner = f"{match.name}.{kind}.{key}"
-        if kind == "transpose" and key != "y":
-            before.append(helper.make_node("Transpose", [shared[key]], [inner], inner, perm=_first(match)))
-            shared[key] = inner
-        elif kind == "transpose":
-            after.insert(0, helper.make_node("Transpose", [inner], [output], inner, perm=_last(match)))
-            output = inner
-        else:
-            after.insert(0, helper.make_node("Cast", [inner], [output], inner, to=match.elem_type))
-            output = inner
-    node = op.make_node(match.variant, [shared[k] for k in match.variant.inputs], output, match.name, match.attributes)
+    rank = len(match.spatial or ()) + 2
+    if match.channels_last:
+        for key in ("x", *(("residual",) if match.residual else ())):
+            inner = fresh(key)
+            before.append(_node("Transpose", match, read[key], inner, ("perm", [0, rank - 1, *range(1, rank - 1)])))
+            read[key] = inner
+        inner = fresh("y")
+        after.append(_node("Transpose", match, inner, output, ("perm", [0, *range(2, rank), 1])))
+        output = inner
+    if found.view.opset < 15 and match.elem_type not in (0, TensorProto.FLOAT):
+        # Without CastLike the function gives FP32.
+        inner = fresh("y")
+        after.insert(0, _node("Cast", match, inner, output, ("to", match.elem_type)))
+        output = inner
+    node = op.make_node(match.variant, [read[key] for key in match.variant.inputs], output, match.name, match.attributes)
     return [*before, node, *after], list(tensors.values())
 
 
-def _around(found: Found, match: Match) -> Iterator[tuple[str, str]]:
-    """What has to stand around the node, outermost first."""
-    if match.channels_last:
-        yield "transpose", "x"
-        if match.residual:
-            yield "transpose", "residual"
-        yield "transpose", "y"
-    if found.view.opset < 15 and match.elem_type not in (0, TensorProto.FLOAT):
-        yield "cast", "y"
-
-
-def _first(match: Match) -> list[int]:
-    rank = len(match.spatial or ()) + 2
-    return [0, rank - 1, *range(1, rank - 1)]
-
-
-def _last(match: Match) -> list[int]:
-    rank = len(match.spatial or ()) + 2
-    return [0, *range(2, rank), 1]
+def _node(kind: str, match: Match, source: str, output: str, attribute: tuple[str, int | list[int]]) -> NodeProto:
+    node = helper.make_node(kind, [source], [output], f"{match.name}/{kind}")
+    node.attribute.append(helper.make_attribute(*attribute))
+    return node
 
 
 def _assembled(model: ModelProto, nodes: list[NodeProto], weights: list[TensorProto]) -> ModelProto:

@@ -41,6 +41,16 @@ def name_by_module(model: ModelProto) -> None:
     _strip_graph(model.graph)
 
 
+def module_of(node: NodeProto) -> str | None:
+    """The path of the module that a node came from (`layer3.2.se`), "" for the network itself; None where the file does not say."""
+    scope = _scope(node)
+    if scope is not None:
+        return scope
+    name = _from_torchscript(node.name) if node.name.startswith("/") else node.name
+    module, slash, _ = name.rpartition("/")
+    return module if slash else None
+
+
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
     """A graph's nodes and those of its subgraphs."""
     for node in graph.node:

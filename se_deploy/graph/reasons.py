@@ -17,6 +17,7 @@ REASONS = {
     "conv-over-channels": "a convolution runs along the channels (ECA)",
     "normalised": "the hidden vector is normalised by its own statistics",
     "reshaped": "a reshape mixes samples and channels, or cannot be followed",
+    "quantized": "a vector inside the block is quantized",
     "other-op": "an operator that SE blocks do not have",
     "weights-not-constant": "a weight is not a constant",
     "no-fc": "there is no fully connected layer between pool and gate",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from se_deploy.graph.canonical import Canonical
 from se_deploy.graph.pools import resolve
-from se_deploy.graph.view import Node, View
+from se_deploy.graph.view import Node
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,12 @@ class Residual:
     tensor: str | None
 
 
-def match(view: View, scaled: str, x: str) -> Residual | None:
+def match(form: Canonical, scaled: str, x: str) -> Residual | None:
     """The addition behind the scaled map. It is left outside where somebody else reads the map, or where it may broadcast.
 
     As the scaled map has one reader, what is added cannot depend on it.
     """
+    view = form.view
     node = view.single_consumer(scaled)
     if node is None or node.op not in ("Add", "Sum") or len(node.inputs) != 2:
         return None
@@ -30,10 +32,4 @@ def match(view: View, scaled: str, x: str) -> Residual | None:
         return None
     if resolve(view, other) == resolve(view, x) is not None and view.elem_type(other) == view.elem_type(x):
         return Residual(node, "self", None)
-    return Residual(node, "add", other) if _same_shape(view, other, x) else None
-
-
-def _same_shape(view: View, a: str, b: str) -> bool:
-    """Whether two tensors surely have the same shape; unknown sizes are equal where they carry the same symbol."""
-    first, second = view.shape(a), view.shape(b)
-    return first is not None and first == second and None not in first
+    return Residual(node, "add", other) if form.sizing.are_alike(other, x) else None
