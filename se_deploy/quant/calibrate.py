@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import TensorProto, helper
 
 from se_deploy.quant.observe import Observer
 
@@ -29,10 +29,9 @@ def observe(model: Path, tensors: Sequence[str], batches: Iterable[Feeds], *, th
         batches: feeds by input name; taken one by one.
         threads: None leaves the number to ONNX Runtime.
     """
-    graph = onnx.load(model, load_external_data=False)
-    inputs = {i.name for i in graph.graph.input}
+    session = _session(_watching(model, tensors), model.parent, threads)
+    inputs = {port.name for port in session.get_inputs()}
     inner = [name for name in tensors if name not in inputs]
-    session = _session(_watching(graph, inner), model.parent, threads)
     seen = {name: Observer() for name in tensors}
     for feeds in batches:
         for name in inputs & seen.keys():
@@ -43,18 +42,20 @@ def observe(model: Path, tensors: Sequence[str], batches: Iterable[Feeds], *, th
     return seen
 
 
-def _watching(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
-    """The model with `tensors` as outputs too."""
-    have = {output.name for output in model.graph.output}
+def _watching(model: Path, tensors: Sequence[str]) -> bytes:
+    """The model with `tensors` as outputs too, serialised; its weights are in memory once, as the session's."""
+    proto = onnx.load(model, load_external_data=False)
+    have = {value.name for value in (*proto.graph.input, *proto.graph.output)}
     extra = (name for name in tensors if name not in have)
-    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in extra)
-    return model
+    proto.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in extra)
+    content: bytes = proto.SerializeToString()
+    return content
 
 
-def _session(model: ModelProto, folder: Path, threads: int | None) -> ort.InferenceSession:
+def _session(model: bytes, folder: Path, threads: int | None) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     if threads is not None:
         options.intra_op_num_threads = threads
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
