@@ -30,20 +30,28 @@ REASON_LENGTH = 200
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def candidates(exporter: Literal["auto"] | Exporter, opset: int, module: nn.Module) -> tuple[Exporter, ...]:
-    """The exporters to try, in order.
+def candidates(
+    exporter: Literal["auto"] | Exporter, opset: int, module: nn.Module, dynamic_sides: bool = False
+) -> tuple[tuple[Exporter, ...], str | None]:
+    """The exporters to try, in order, and why dynamo is not the first where it was left to us.
 
     Raises:
         ExportError: none of those allowed writes that opset.
     """
     allowed: tuple[Exporter, ...] = ("dynamo", "torchscript") if exporter == "auto" else (exporter,)
-    if exporter == "auto" and isinstance(module, torch.jit.ScriptModule):
-        allowed = ("torchscript",)  # dynamo reads Python
     fitting = tuple(name for name in allowed if opset in OPSETS[name])
     if not fitting:
         known = ", ".join(f"{name} {OPSETS[name][0]} to {OPSETS[name][-1]}" for name in allowed)
         raise ExportError(f"no exporter writes opset {opset}", f"choose --opset within {known}")
-    return fitting
+    if exporter != "auto" or "torchscript" not in fitting:
+        return fitting, None
+    if isinstance(module, torch.jit.ScriptModule):
+        return ("torchscript",), "dynamo does not read TorchScript"
+    if "dynamo" not in fitting:
+        return fitting, f"dynamo does not write opset {opset}"
+    if dynamic_sides and any("Same" in type(part).__name__ for part in module.modules()):
+        return ("torchscript", "dynamo"), "dynamo takes minutes over SAME padding of dynamic sizes"
+    return fitting, None
 
 
 def to_onnx(

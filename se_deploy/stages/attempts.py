@@ -63,7 +63,7 @@ def proven(job: Job, questions: Questions, file: Path, unknown: Sequence[str]) -
 
 def _attempts(job: Job) -> list[Attempt]:
     batches = (None, 1) if job.options.batch is None else (job.batch,)
-    return [Attempt(exporter, batch) for batch in batches for exporter in job.exporters]
+    return [Attempt(exporter, batch) for batch in batches for exporter in job.exporters[0]]
 
 
 def _tried(job: Job, questions: Questions, file: Path, attempt: Attempt) -> tuple[ModelProto, Sequence[Tensors]]:
@@ -93,9 +93,8 @@ def _tried(job: Job, questions: Questions, file: Path, attempt: Attempt) -> tupl
 
 def _notes(job: Job, taken: Attempt, failures: dict[Attempt, str]) -> tuple[str, ...]:
     """Says what was not the first choice, and why."""
-    notes = []
-    if job.options.exporter == "auto" and job.options.opset is not None and "dynamo" not in job.exporters:
-        notes.append(f"exported by torchscript: dynamo does not write opset {job.opset}")
+    why_not = job.exporters[1]
+    notes = [f"exported by torchscript: {why_not}"] if why_not and taken.exporter == "torchscript" else []
     alike = {attempt: why for attempt, why in failures.items() if attempt.batch == taken.batch}
     dynamic = {attempt: why for attempt, why in failures.items() if attempt not in alike}
     if alike:

@@ -159,11 +159,11 @@ def _fused(place: Place, folder: Path, plain: Plain, fuse: str, progress: Progre
     progress("find SE blocks", 0, None)
     result = fused(plain.model, only=() if fuse == "none" else None)
     write(result.model, folder / MODEL)
-    batches = plain.questions.batches(plain.batch)
     if result.fused:
+        batches, wanted = plain.some()
         try:
             answers = ask(folder / MODEL, ports.image_input(plain.model).name, batches, "compare fused with plain", progress)
-            compare(batches, answers, plain.answers, FUSED)
+            compare(batches, answers, wanted, FUSED)
         except ExportError as error:
             raise ExportError(f"the fused graph is not the plain one: {error.message}", "add --fuse none, and report this") from error
     notes = []

@@ -94,7 +94,7 @@ def _asked(job: Job) -> tuple[Job, Questions]:
 
 def _questions(job: Job) -> Questions:
     """PyTorch's answers to the probes and to images of other sizes."""
-    images = probes(count_for(job.size, job.batch), job.size, job.preprocess)
+    images = probes(count_for(job.batch), job.size, job.preprocess)
     odd = [probes(job.batch or 2, (job.size[0], *sides), job.preprocess) for sides in job.odd]
     batches = [*cut(images, parts(len(images), job.batch)), *odd]
     answers: list[Tensors] = []

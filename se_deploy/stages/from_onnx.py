@@ -164,7 +164,7 @@ def _tried(graph: Graph, file: Path) -> tuple[Questions, Sequence[Tensors]]:
     """What the graph is asked and answers; image by image where its batch is dynamic, and then in batches, which must agree."""
     value = ports.image_input(graph.model)
     kind = ports.dtype(value)
-    images = probes(count_for(graph.size, graph.batch), graph.size, graph.preprocess).astype(kind)
+    images = probes(count_for(graph.batch), graph.size, graph.preprocess).astype(kind)
     odd = [probes(graph.batch or 2, (graph.size[0], *sides), graph.preprocess).astype(kind) for sides in graph.odd]
     single = cut(images, parts(len(images), graph.batch or 1))
     ports.settle(graph.model, graph.shape)

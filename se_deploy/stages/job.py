@@ -40,9 +40,9 @@ class Job:
         return low, usual, high
 
     @property
-    def exporters(self) -> tuple[Exporter, ...]:
-        """Those to try, in order."""
-        return candidates(self.options.exporter, self.opset, self.network.module)
+    def exporters(self) -> tuple[tuple[Exporter, ...], str | None]:
+        """Those to try, in order, and why dynamo is not the first where that was left to us."""
+        return candidates(self.options.exporter, self.opset, self.network.module, bool(self.odd))
 
     @property
     def batch(self) -> int | None:

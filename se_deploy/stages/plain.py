@@ -73,6 +73,13 @@ class Plain:
     weights: bool
     notes: tuple[str, ...]
 
+    def some(self) -> tuple[list[Batch], list[Tensors]]:
+        """Two batches (of 1 and 2 where that varies) and those of other sizes, with the answers: what fusing breaks, it breaks in any."""
+        asked = list(zip(self.questions.batches(self.batch), self.answers, strict=True))
+        usual = len(asked) - len(self.questions.odd)
+        chosen = asked[: min(2, usual)] + asked[usual:]
+        return [batch for batch, _ in chosen], [answer for _, answer in chosen]
+
 
 def ask(file: Path, name: str, batches: Sequence[Batch], what: str, progress: Progress) -> list[Tensors]:
     """What ONNX Runtime, its optimiser off, answers to each batch.
@@ -111,12 +118,8 @@ def shapes(answers: Sequence[Tensors]) -> dict[str, list[tuple[int, ...]]]:
 
 
 def parts(count: int, batch: int | None) -> tuple[int, ...]:
-    """How `count` probes are cut into batches: 1, 2, 3 and then fives where the batch is dynamic (None), else of that size."""
-    if batch is not None:
-        return (batch,) * (count // batch)
-    first = (1, 2, 3)
-    rest = count - sum(first)
-    return (*first, *(5,) * (rest // 5), *((rest % 5,) if rest % 5 else ()))
+    """How `count` probes are cut into batches: 1, 2, 3 and the rest where the batch is dynamic (None), else of that size."""
+    return (1, 2, 3, count - 6) if batch is None else (batch,) * (count // batch)
 
 
 def cut(values: NDArray[Any], sizes: Sequence[int]) -> list[NDArray[Any]]:

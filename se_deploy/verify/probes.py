@@ -9,9 +9,8 @@ from PIL import Image
 from se_deploy.artifacts import Preprocess
 from se_deploy.images import preprocess
 
-#: Enough to differ in, few enough to run a large network on in seconds; half as many of very large images.
-COUNT = 16
-LARGE = 512 * 512
+#: Enough to differ in, few enough to run a large network on in seconds.
+COUNT = 8
 
 #: How fast strength falls with frequency, from noise (0) over photographs (1, as their amplitudes fall like 1/f) to plain gradients (2).
 SLOPES = (1.0, 0.5, 1.5, 2.0, 0.0)
@@ -19,10 +18,9 @@ SLOPES = (1.0, 0.5, 1.5, 2.0, 0.0)
 CONTRASTS = (50.0, 90.0, 25.0, 140.0)
 
 
-def count_for(size: tuple[int, int, int], batch: int | None) -> int:
-    """How many probes a network of input `size` (C, H, W) is asked: whole batches where its batch is fixed."""
-    count = COUNT if size[1] * size[2] <= LARGE else COUNT // 2
-    return count if batch is None else -(-count // batch) * batch
+def count_for(batch: int | None) -> int:
+    """How many probes a network is asked: whole batches where its batch is fixed."""
+    return COUNT if batch is None else -(-COUNT // batch) * batch
 
 
 def probes(count: int, size: tuple[int, int, int], how: Preprocess, seed: int = 0) -> NDArray[np.float32]:
