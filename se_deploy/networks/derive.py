@@ -79,7 +79,7 @@ def _senet(shapes: Mapping[str, Shape]) -> Derived:
     """timm's SENet (Cadene's): the kind of block tells the stride's place and comes with the name."""
     kwargs: dict[str, Any] = {"layers": _layers(shapes)}
     first, second = shapes["layer1.0.conv1.weight"][0], shapes["layer1.0.conv2.weight"]
-    groups = second[0] // second[1] if first == second[0] else 2 * first // second[1]
+    groups = first // second[1]
     kwargs["reduction"] = shapes["layer1.0.se_module.fc1.weight"][1] // shapes["layer1.0.se_module.fc1.weight"][0]
     stem = "layer0.conv3.weight"
     kwargs |= _unless({"inplanes": 64}, inplanes=shapes[stem if stem in shapes else "layer0.conv1.weight"][0])

@@ -9,10 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from se_deploy.networks.dialects.base import State
 from se_deploy.networks.gates import Gate
 from se_deploy.networks.skeleton import Shape, Skeleton, skeleton
-
-State = dict[str, Tensor]
 
 #: How many keys a message lists before it counts.
 _LISTED = 10
@@ -111,11 +110,10 @@ def _width(gate: Gate, state: State) -> int:
 
 def _narrowed(gate: Gate, width: int, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     """The shapes of an SE block of another reduced width."""
-    changed = {}
-    for key in shapes:
-        if key.startswith(f"{gate.name}.{gate.reduce}.") or (gate.norm and key.startswith(f"{gate.name}.{gate.norm}.")):
-            changed[key] = (width, *shapes[key][1:]) if shapes[key] else ()
+    layers = (gate.reduce,) if gate.norm is None else (gate.reduce, gate.norm)
+    keys = [f"{gate.name}.{layer}.{what}" for layer in layers for what in ("weight", "bias", "running_mean", "running_var")]
     expand = f"{gate.name}.{gate.expand}.weight"
+    changed = {key: (width, *shapes[key][1:]) for key in keys if key in shapes}
     return changed | {expand: (shapes[expand][0], width, *shapes[expand][2:])}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from se_deploy.artifacts import Progress, silent
@@ -58,7 +59,9 @@ def _read(path: Path, trust: bool) -> Unwrapped:
     """The weights in a file, and the module or program they came in."""
     kind = safe.kind_of(path)
     if kind == "safetensors":
-        return unwrap(str(path), safe.read_safetensors(path))
+        state, metadata = safe.read_safetensors(path)
+        found = unwrap(str(path), state)
+        return replace(found, fields={**metadata, **found.fields})
     if kind == "pickle":
         return unwrap(str(path), safe.read_pickle(path, trust))
     if not trust:

@@ -42,9 +42,9 @@ def trusted(path: Path) -> Any:
         LoadError: it cannot be unpickled.
     """
     try:
-        with warnings.catch_warnings():
+        with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", torch.serialization.SourceChangeWarning)
-            return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_tolerant())
+            return torch.load(file, map_location="cpu", weights_only=False, pickle_module=_tolerant())
     except Exception as error:  # the file's own code, or a library that has changed under it, may raise anything
         raise LoadError(
             f"{path} cannot be unpickled here: {type(error).__name__}: {error}", "save its state_dict() where it was made, and give that"

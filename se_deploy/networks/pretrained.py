@@ -46,10 +46,9 @@ def published(source: str, num_classes: int | None, random: bool, seed: int, pro
     module = _drawn(arch, kwargs, seed) if random else _fetched(arch, num_classes)
     progress(f"{'draw' if random else 'fetch'} {source}", 1, 1)
     bones = skeleton(arch, kwargs)
-    classes = bones.shapes[f"{bones.head}.weight"][0]
-    size, how = wanted(config(arch), Said(), bones.shapes[bones.stem][1])
+    size, how = wanted(config(arch), Said(), bones.channels)
     notes = (f"random weights, seed {seed}: its answers mean nothing",) if random else ()
-    return Network(module, arch, {"num_classes": classes}, size, how, None if random else _labels(arch, classes), notes)
+    return Network(module, arch, {"num_classes": bones.classes}, size, how, None if random else _labels(arch, bones.classes), notes)
 
 
 def _drawn(arch: str, kwargs: dict[str, Any], seed: int) -> nn.Module:
@@ -71,8 +70,7 @@ def _fetched(arch: str, num_classes: int | None) -> nn.Module:
         module: nn.Module = timm.create_model(name, pretrained=True) if kind == "timm" else models.get_model(name, weights="DEFAULT")
     except (OSError, URLError, HfHubHTTPError) as error:
         raise LoadError(f"the weights of {arch} cannot be fetched: {error}", _RANDOM) from error
-    bones = skeleton(arch, {})
-    classes = bones.shapes[f"{bones.head}.weight"][0]
+    classes = skeleton(arch, {}).classes
     if num_classes not in (None, classes):
         raise LoadError(f"{arch} has {classes} classes, --num-classes says {num_classes}", "leave it out, or take --random")
     return module.eval()

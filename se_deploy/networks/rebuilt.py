@@ -28,7 +28,7 @@ def rebuilt(name: str, fit: Fit, known: Recognised, says: Said, notes: tuple[str
     base = config(fit.arch)
     if known.preprocess is not None:
         base = Config(base.size, base.share, known.preprocess)
-    size, how = wanted(base, says, state[skeleton(fit.arch, fit.kwargs).stem].shape[1])
+    size, how = wanted(base, says, skeleton(fit.arch, fit.kwargs).channels)
     labels, remarks = fitting_labels(says, fit.kwargs.get("num_classes"))
     left = (f"left out: {', '.join(fit.dropped[:3])}{' …' if len(fit.dropped) > 3 else ''}",) if fit.dropped else ()
     return Network(module, fit.arch, fit.kwargs, size, how, labels, notes + known.notes + left + halves + remarks)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import timm
-from torch import Tensor
 
 from se_deploy.artifacts import Preprocess
 from se_deploy.errors import LoadError
 from se_deploy.networks import dialects, zoo
 from se_deploy.networks.build import known, meanings
 from se_deploy.networks.derive import derive
+from se_deploy.networks.dialects import State
 from se_deploy.networks.families import candidates, plainness
-from se_deploy.networks.fit import Fit, State, fit
+from se_deploy.networks.fit import Fit, fit
 
 #: A network with no more than this share of its keys amiss is named as the one meant.
 _NEAR = 0.3
@@ -24,7 +24,7 @@ class Recognised:
     """The network that a state_dict is of: `state` is in the spelling of `fit.arch`, which `ties` fit as well."""
 
     fit: Fit
-    state: dict[str, Tensor]
+    state: State
     ties: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     #: What the spelling of the keys says about the images.
@@ -49,7 +49,7 @@ def recognise(name: str, state: State, arch: str | None, hint: str | None) -> Re
     if exact:
         ties = tuple(found.arch for found in exact[1:])
         return Recognised(exact[0], state, ties, _tie_notes(exact[0].arch, ties))
-    others = [found for found in (_derived(state), _ours(state), _foreign(state)) if found is not None]
+    others = [found for found in (_derived(state), _ours(state), _foreign(name, state)) if found is not None]
     for found in others:
         if found.fit.exact:
             return found
@@ -59,15 +59,17 @@ def recognise(name: str, state: State, arch: str | None, hint: str | None) -> Re
 def _as_told(name: str, state: State, arch: str) -> Recognised:
     """`state` as the network that the user names, in whichever library and spelling of the keys it fits."""
     first = known(arch)
-    foreign = _foreign(state)
+    for full in meanings(arch):
+        found = _as(full, state)
+        if found.fit.exact:
+            return found
+    foreign = _foreign(name, state)
     if foreign is not None and foreign.fit.exact and foreign.fit.arch == first:
         return foreign
-    states = [state] if foreign is None else [state, foreign.state]
-    for full in meanings(arch):
-        for spelling in states:
-            found = _as(full, spelling)
-            if found.fit.exact:
-                return found
+    found = _as(first, state if foreign is None else foreign.state)
+    if foreign is not None and found.fit.exact:
+        note = f"such keys are usually of {foreign.fit.arch}; taken as {first}, as --arch says"
+        return replace(found, notes=(note,), preprocess=foreign.preprocess)
     raise LoadError(f"{name} is no {first}: {_as(first, state).fit.amiss()}", "name another architecture with --arch, or none")
 
 
@@ -100,8 +102,11 @@ def _ours(state: State) -> Recognised | None:
     return None if found is None else Recognised(fit(f"ours:{found[0]}", found[1], state), state)
 
 
-def _foreign(state: State) -> Recognised | None:
-    found = dialects.translate(state)
+def _foreign(name: str, state: State) -> Recognised | None:
+    try:
+        found = dialects.translate(state)
+    except LoadError as error:
+        raise LoadError(f"{name}: {error.message}", error.hint) from error
     if found is None:
         return None
     return Recognised(fit(found.arch, found.kwargs, found.state), found.state, (), (found.note,), found.preprocess)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy._core import multiarray
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from se_deploy.errors import LoadError
@@ -29,6 +30,8 @@ Kind = Literal["safetensors", "torchscript", "pt2", "pickle"]
 _LISTED = 3
 #: The longest header, in bytes, that the safetensors format allows.
 _MAX_HEADER = 100_000_000
+#: Instructions that pickle's protocols 3 to 5 brought, which the safe reader does not know.
+_NEWER = frozenset({*b"BC", *range(140, 152)})
 _SPOILT = "fetch or save it again"
 
 
@@ -50,15 +53,15 @@ def kind_of(path: Path) -> Kind:
     raise LoadError(f"{path} is no checkpoint (it starts with {start[:8]!r})", "name a file that torch.save or safetensors wrote")
 
 
-def read_safetensors(path: Path) -> dict[str, Any]:
-    """The tensors under "state_dict", and the file's own metadata beside them.
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors, and the file's own metadata.
 
     Raises:
         LoadError: the file is damaged.
     """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {**(file.metadata() or {}), "state_dict": {key: file.get_tensor(key) for key in file.keys()}}  # noqa: SIM118
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118  # it is no dict
     except SafetensorError as error:
         raise LoadError(f"{path} is damaged: {error}", _SPOILT) from error
 
@@ -70,9 +73,10 @@ def read_pickle(path: Path, trust: bool) -> Any:
         LoadError: the file is damaged, or holds more and is not trusted.
     """
     try:
-        with warnings.catch_warnings(), safe_globals(_harmless()):
+        # Given a name, torch.load would go by its ending.
+        with path.open("rb") as file, warnings.catch_warnings(), safe_globals(_harmless()):
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wants = _wants(path, error)
         if trust:
@@ -121,7 +125,8 @@ def _wants(path: Path, error: pickle.UnpicklingError) -> str:
     except (ValueError, pickle.UnpicklingError):  # an old-style file, or pickle's newer instructions
         names = re.findall(r"GLOBAL (\S+)", text)[:1]
     if not names:
-        if "Unsupported operand" in text:
+        operand = re.search(r"Unsupported operand (\d+)", text)
+        if operand is not None and int(operand[1]) in _NEWER:
             return "instructions of newer pickle protocols"
         raise LoadError(f"{path} is damaged: {_first_line(error)}", _SPOILT) from error
     rest = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""

@@ -47,9 +47,9 @@ def _images(size: tuple[int, int, int], generator: torch.Generator) -> Tensor:
     """
     channels, height, width = size
     images = torch.randn(_IMAGES, channels, 1, 1, generator=generator).expand(-1, -1, height, width)
-    for side in (4, 16, 64, max(height, width)):
+    for side, most in ((4, 1), (16, 1), (64, 1), (max(height, width), 3)):
         noise = torch.randn(_IMAGES, channels, side, side, generator=generator)
-        rough = torch.rand(_IMAGES, 1, 1, 1, generator=generator)
+        rough = most * torch.rand(_IMAGES, 1, 1, 1, generator=generator)
         images = images + rough * nn.functional.interpolate(noise, (height, width), mode="bilinear", align_corners=False)
     return (0.3 + 2 * torch.rand(_IMAGES, 1, 1, 1, generator=generator)) * images / images.std()
 

@@ -30,6 +30,16 @@ class Skeleton:
     head: str
     gates: tuple[Gate, ...]
 
+    @property
+    def classes(self) -> int:
+        """How many classes the last linear layer gives; 0 where there is none."""
+        return self.shapes[f"{self.head}.weight"][0] if self.head else 0
+
+    @property
+    def channels(self) -> int:
+        """How many channels the first convolution takes."""
+        return self.shapes[self.stem][1] if self.stem else 3
+
 
 def skeleton(arch: str, kwargs: dict[str, Any]) -> Skeleton:
     """The skeleton of `build(arch, **kwargs)`; tens of milliseconds, and remembered."""

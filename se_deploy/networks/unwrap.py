@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from se_deploy.errors import LoadError
+from se_deploy.networks.dialects.base import State
 from se_deploy.networks.pickled import is_module, state_of
-
-State = dict[str, Tensor]
 
 _EMA = re.compile(r"(^|_)(ema|swa|averaged|shadow)(_|$)", re.IGNORECASE)
 #: Where raw weights lie, the likeliest first.
