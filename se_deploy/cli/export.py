@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,7 +34,10 @@ def _side(text: str) -> Any:
 
 def _factor(text: str) -> Any:
     """`0.00392` or `1/255`."""
-    return float(Fraction(text))
+    above, _, below = text.partition("/")
+    if below and not float(below):
+        raise typer.BadParameter(f"{text!r} is no number")
+    return float(above) / float(below or 1)
 
 
 def export(

@@ -36,7 +36,7 @@ def given(name: str, found: Unwrapped, says: Said, unknown: LoadError) -> Networ
     in_single_precision(name, dict(module.state_dict()))
     size, how = wanted(Config(), says, _channels(found))
     try:
-        scores = answer(module, probe(size))
+        scores = answer(module, probe(size, images=1))  # many an exported program takes one image at a time
     except Exception as error:  # the module's own code may raise anything
         raise LoadError(
             f"{name}: the module's own code does not run here: {type(error).__name__}: {error}",

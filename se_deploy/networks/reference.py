@@ -41,7 +41,7 @@ def answer(module: nn.Module, images: NDArray[np.float32]) -> Outputs:
         raise ExportError(f"the network fails on an input of {what}: {reason(error)}", hint) from error
     if not given:
         raise ExportError("the network gives no tensor", "export the part of it that does")
-    outputs = dict(zip(names(len(given)), (np.ascontiguousarray(tensor.detach().numpy()) for tensor in given), strict=True))
+    outputs = dict(zip(names(len(given)), (tensor.detach().contiguous().numpy() for tensor in given), strict=True))
     for name, values in outputs.items():
         if values.ndim == 0 or len(values) != len(images):
             raise ExportError(f"{name} is {values.shape} for an input of {what}", "export a part that answers with a row per image")
@@ -91,7 +91,7 @@ def check_finite(module: nn.Module, images: NDArray[np.float32], outputs: Output
             handle.remove()
     kind = "NaN" if np.isnan(outputs[bad]).any() else "infinity"
     where = f", first in {suspect.name}" if suspect.name else ""
-    raise ExportError(f"PyTorch's own answer has {kind} in {bad}{where}", "check the checkpoint: its weights are broken")
+    raise ExportError(f"PyTorch's own answer has {kind} in {bad}{where}", "check the weights, and what that part computes")
 
 
 def _watch(suspect: _Suspect, name: str) -> Any:
