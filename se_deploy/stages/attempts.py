@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from onnx import ModelProto
@@ -53,11 +54,11 @@ def proven(job: Job, questions: Questions, file: Path, unknown: Sequence[str]) -
     failures: dict[Attempt, str] = {}
     for attempt in _attempts(job):
         try:
-            model, answers = _tried(job, questions, file, attempt)
+            model, answers, remarks = _tried(job, questions, file, attempt)
         except (ExportError, BackendError, GraphError) as error:
             failures[attempt] = error.message
         else:
-            return Proven(model, attempt, answers, _notes(job, attempt, failures))
+            return Proven(model, attempt, answers, (*_notes(job, attempt, failures), *remarks))
     raise _refusal(job, questions, failures, unknown)
 
 
@@ -66,7 +67,8 @@ def _attempts(job: Job) -> list[Attempt]:
     return [Attempt(exporter, batch) for batch in batches for exporter in job.exporters[0]]
 
 
-def _tried(job: Job, questions: Questions, file: Path, attempt: Attempt) -> tuple[ModelProto, Sequence[Tensors]]:
+def _tried(job: Job, questions: Questions, file: Path, attempt: Attempt) -> tuple[ModelProto, Sequence[Tensors], tuple[str, ...]]:
+    """The graph, what it answers, and remarks."""
     job.progress(f"export with {attempt.exporter}", 0, None)
     batches, wanted = questions.batches(attempt.batch), questions.wanted(attempt.batch)
     dynamic = {0: "batch"} if attempt.batch is None else {}
@@ -87,8 +89,8 @@ def _tried(job: Job, questions: Questions, file: Path, attempt: Attempt) -> tupl
     ports.settle(model, shape, shapes(wanted))
     write(model, file)
     answers = ask(file, name, batches, "compare with PyTorch", job.progress)
-    compare(batches, answers, wanted, EXPORTED)
-    return model, answers
+    remarks = compare("ONNX Runtime beside PyTorch", batches, answers, wanted, EXPORTED, partial(answer, job.network.module))
+    return model, answers, remarks
 
 
 def _notes(job: Job, taken: Attempt, failures: dict[Attempt, str]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from se_deploy.networks.preprocessing import Side, Wish
 from se_deploy.stages import from_network, from_onnx
 from se_deploy.stages.options import Options, labels_in, parse_input
 from se_deploy.stages.place import MANIFEST, MODEL, PLAIN, REFERENCE, WEIGHTS, Place
-from se_deploy.stages.plain import Plain, ask, compare
+from se_deploy.stages.plain import Batch, Plain, Tensors, ask, compare
 from se_deploy.verify.equal import FUSED
 
 
@@ -159,20 +159,28 @@ def _fused(place: Place, folder: Path, plain: Plain, fuse: str, progress: Progre
     progress("find SE blocks", 0, None)
     result = fused(plain.model, only=() if fuse == "none" else None)
     write(result.model, folder / MODEL)
-    if result.fused:
-        batches, wanted = plain.some()
-        try:
-            answers = ask(folder / MODEL, ports.image_input(plain.model).name, batches, "compare fused with plain", progress)
-            compare(batches, answers, wanted, FUSED)
-        except ExportError as error:
-            raise ExportError(f"the fused graph is not the plain one: {error.message}", "add --fuse none, and report this") from error
-    notes = []
+    notes = [*_compared(folder, plain, progress)] if result.fused else []
     if not result.found.matches:
         notes.append("no SE block was found: nothing is fused")
     if result.found.rejections:
         count = len(result.found.rejections)
         notes.append(f"{count} near miss{'es' if count > 1 else ''}: `se-deploy inspect {place.folder / MODEL}` says why")
     return len(result.fused), tuple(notes)
+
+
+def _compared(folder: Path, plain: Plain, progress: Progress) -> tuple[str, ...]:
+    """Holds the fused graph against the plain one."""
+    what, name = "compare fused with plain", ports.image_input(plain.model).name
+    batches, wanted = plain.some()
+
+    def again(images: Batch) -> Tensors:
+        return ask(folder / PLAIN, name, [images], what, progress)[0]
+
+    try:
+        answers = ask(folder / MODEL, name, batches, what, progress)
+        return compare("fused beside plain", batches, answers, wanted, FUSED, again)
+    except ExportError as error:
+        raise ExportError(f"the fused graph is not the plain one: {error.message}", "add --fuse none, and report this") from error
 
 
 def _manifest(place: Place, folder: Path, plain: Plain, blocks: int) -> ModelManifest:

@@ -143,11 +143,11 @@ def trace(graph: Graph, folder: Path, force: bool) -> Plain:
     failures: list[str] = []
     for way in _ways(graph):
         try:
-            questions, answers = _tried(way, folder / PLAIN)
+            questions, answers, remarks = _tried(way, folder / PLAIN)
         except (ExportError, BackendError) as error:
             failures.append(error.message)
         else:
-            return _plain(way, questions, answers, source, (*graph.notes, *_fixed(graph, way, failures)))
+            return _plain(way, questions, answers, source, (*graph.notes, *_fixed(graph, way, failures), *remarks))
     raise ExportError(f"{graph.place.source}: {failures[0]}", "correct the graph, or fix its sizes with --batch and --spatial fixed")
 
 
@@ -160,8 +160,8 @@ def _ways(graph: Graph) -> Iterator[Graph]:
             yield replace(graph, shape=(*batch, graph.size[0], *side))
 
 
-def _tried(graph: Graph, file: Path) -> tuple[Questions, Sequence[Tensors]]:
-    """What the graph is asked and answers; image by image where its batch is dynamic, and then in batches, which must agree."""
+def _tried(graph: Graph, file: Path) -> tuple[Questions, Sequence[Tensors], tuple[str, ...]]:
+    """What the graph is asked and answers, and remarks; where its batch is dynamic, image by image and then in batches: equal."""
     value = ports.image_input(graph.model)
     kind = ports.dtype(value)
     images = probes(count_for(graph.batch), graph.size, graph.preprocess).astype(kind)
@@ -172,13 +172,18 @@ def _tried(graph: Graph, file: Path) -> tuple[Questions, Sequence[Tensors]]:
     answers = ask(file, value.name, [*single, *odd], "ask the graph", graph.progress)
     _check_rows(answers, [*single, *odd])
     questions = Questions(images, joined(answers[: len(single)]), odd, answers[len(single) :])
+    remarks: tuple[str, ...] = ()
     if graph.batch is None:
+
+        def again(rows: Batch) -> Tensors:
+            return joined(ask(file, value.name, cut(rows, (1,) * len(rows)), "ask the graph", graph.progress))
+
         batches = questions.batches(None)
         answers = ask(file, value.name, batches, "ask the graph in batches", graph.progress)
-        compare(batches, answers, questions.wanted(None), EXPORTED)
+        remarks = compare("batches beside single images", batches, answers, questions.wanted(None), EXPORTED, again)
     ports.settle(graph.model, graph.shape, shapes(answers))
     write(graph.model, file)
-    return questions, answers
+    return questions, answers, remarks
 
 
 def _check_rows(answers: Sequence[Tensors], batches: Sequence[Batch]) -> None:
