@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
 import torchvision
 from PIL import Image, ImageFilter
@@ -19,10 +18,10 @@ from tests.networks import sources
 pytestmark = pytest.mark.slow
 
 
-def checkpoint(make: Callable[[], torch.nn.Module], name: str) -> Callable[[Path], str]:
+def checkpoint(make: Callable[[], torch.nn.Module], name: str, prepared: str = "imagenet") -> Callable[[Path], str]:
     def save(folder: Path) -> str:
         torch.manual_seed(0)
-        torch.save(sources.shaken(make()).state_dict(), folder / name)
+        torch.save(sources.shaken(make(), prepared=prepared).state_dict(), folder / name)
         return name
 
     return save
@@ -36,7 +35,7 @@ NETWORKS: dict[str, tuple[str | Callable[[Path], str], int]] = {
     "mobilenetv3_small_100": ("timm:mobilenetv3_small_100", 9),
     "torchvision efficientnet_b0": (checkpoint(torchvision.models.efficientnet_b0, "efficientnet_b0.pth"), 16),
     "moskomule se_resnet50": (checkpoint(sources.moskomule_se_resnet50, "se_resnet50.pt"), 16),
-    "VGGFace2 senet50": (checkpoint(sources.vggface2_senet50, "senet50_ft.pth"), 16),
+    "VGGFace2 senet50": (checkpoint(sources.vggface2_senet50, "senet50_ft.pth", "vggface2"), 16),
     "legacy_senet154": ("timm:legacy_senet154", 50),
 }
 

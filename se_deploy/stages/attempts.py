@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from onnx import ModelProto
 from torch import from_numpy
 
@@ -17,7 +18,7 @@ from se_deploy.graph.read import write
 from se_deploy.networks.exporting import Exporter, to_onnx
 from se_deploy.networks.reference import answer
 from se_deploy.stages.job import Job
-from se_deploy.stages.plain import Questions, Tensors, ask, compare, shapes
+from se_deploy.stages.plain import UNSTABLE, Batch, Questions, Tensors, ask, compare, nudged, shapes
 from se_deploy.verify.equal import EXPORTED, Ranges
 
 
@@ -112,11 +113,23 @@ def _said(failures: dict[Attempt, str]) -> str:
 
 def _refusal(job: Job, questions: Questions, failures: dict[Attempt, str], unknown: Sequence[str]) -> ExportError:
     """The error that says why nothing came of it."""
-    images = questions.probes[: job.batch or 1]
-    once, again = (answer(job.network.module, images) for _ in range(2))
-    if Ranges.of([once]).difference(again, once, EXPORTED) is not None:
+    batches, wanted = questions.batches(job.batch), questions.wanted(job.batch)
+    again, moved = (_farthest(job, map(change, batches), wanted) for change in (np.array, nudged))
+    if again > EXPORTED:
         return ExportError("the network answers the same image differently each time", "take the randomness out of its forward()")
+    if moved > UNSTABLE:
+        return ExportError(
+            f"the network is unstable: rounding its input moves its answers by {moved:.2g} of their range: no graph can be compared",
+            "check how images are prepared (--preprocess, --mean, --std, --scale), and its weights",
+        )
     first = {attempt: why for attempt, why in failures.items() if attempt.batch == _attempts(job)[0].batch}
     calls = f" (it calls autograd functions: {', '.join(unknown)})" if unknown else ""
     hint = "rewrite that part of the network" + (", or fix the batch with --batch N" if job.options.batch == "dynamic" else "")
     return ExportError(f"the network cannot be exported{calls}: {_said(first)}", hint)
+
+
+def _farthest(job: Job, batches: Iterable[Batch], wanted: Sequence[Tensors]) -> float:
+    """How far PyTorch's answers are from the recorded ones, as a share of the range."""
+    ranges = Ranges.of(wanted)
+    found = (ranges.difference(answer(job.network.module, images), expected, 0.0) for images, expected in zip(batches, wanted, strict=True))
+    return max(difference.share if difference else 0.0 for difference in found)

@@ -20,7 +20,9 @@ from se_deploy.verify.equal import ROUNDING, Ranges
 #: A graph rounds at every layer, and not its input alone: this many times as far may its answers be. (SENet-154 with random weights:
 #: 5e-5 of the range for a rounding of the input, 7e-5 between PyTorch and ONNX Runtime, each 4e-5 from FP64.)
 _ROUNDINGS = 3
-_MOST = 1e-3
+
+#: A network whose answers a rounding of its input moves by more of their range cannot be told from another.
+UNSTABLE = 1e-3
 
 Batch = NDArray[Any]
 Tensors = dict[str, NDArray[Any]]
@@ -145,8 +147,14 @@ def _unrest(images: Batch, expected: Tensors, ranges: Ranges, again: Callable[[B
     """How far the answers move when every input moves by one rounding step; 0 for what is random or moves so far that it proves nothing."""
     if ranges.difference(again(images), expected, ROUNDING) is not None:
         return 0.0
-    moved = ranges.difference(again(np.nextafter(images, images.dtype.type(np.inf))), expected, 0.0)
-    return moved.share if moved is not None and moved.share <= _MOST else 0.0
+    moved = ranges.difference(again(nudged(images)), expected, 0.0)
+    return moved.share if moved is not None and moved.share <= UNSTABLE else 0.0
+
+
+def nudged(images: Batch) -> Batch:
+    """Every value one rounding step larger."""
+    moved: Batch = np.nextafter(images, images.dtype.type(np.inf))
+    return moved
 
 
 def shapes(answers: Sequence[Tensors]) -> dict[str, list[tuple[int, ...]]]:

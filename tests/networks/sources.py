@@ -5,22 +5,30 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
+from se_deploy.images import preset
+from se_deploy.verify.probes import probes
 
-def shaken(module: nn.Module, size: int = 64, channels: int = 3) -> nn.Module:
-    """Gives a fresh network weights that show a wrong fusion: BatchNorm that does something, gates that differ, finite activations."""
+
+def shaken(module: nn.Module, size: int = 64, channels: int = 3, prepared: str = "imagenet") -> nn.Module:
+    """Gives a fresh network weights that show a wrong fusion: BatchNorm that does something, gates that differ, finite activations.
+
+    BatchNorm's statistics are those of images `prepared` as the network will see them: on others its activations grow with depth, its
+    gates jump between 0 and 1, and it answers anything to the same image.
+    """
+    how = preset("gray" if channels == 1 else prepared, size, size)
     with torch.no_grad():
+        for name, weight in module.named_parameters():
+            if "se.fc" in name or "1x1_up" in name:
+                weight.copy_(torch.randn_like(weight) * (2 / max(1, weight[0].numel()) ** 0.5))
         for layer in module.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = 1.0  # one pass in train mode leaves the statistics of that pass
                 nn.init.uniform_(layer.weight, 0.5, 1.0)
                 nn.init.normal_(layer.bias, std=0.2)
-        module.train()(torch.randn(8, channels, size, size))
+        module.train()(torch.from_numpy(probes(16, (channels, size, size), how, seed=7)))
         for layer in module.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = 0.1
-        for name, weight in module.named_parameters():
-            if "se.fc" in name or "1x1_up" in name:
-                weight.copy_(torch.randn_like(weight) * (2 / max(1, weight[0].numel()) ** 0.5))
     return module.eval()
 
 

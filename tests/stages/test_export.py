@@ -203,6 +203,7 @@ def test_padding_counted_from_the_examples_size(workplace: Path) -> None:
     [
         (planted.Branch(), "dynamo fails .*data-dependent.*torchscript fails .output differs by .* of its range on an input of"),
         (planted.Restless(), "answers the same image differently each time; take the randomness out"),
+        (planted.Chaotic(), "the network is unstable: rounding its input moves its answers by 0.* of their range: .*; check how"),
         (planted.Undefined(), "PyTorch's own answer has NaN in output, first in body; check the weights"),
         (planted.CubeRoot(), "it calls autograd functions: Foreign in body"),
     ],
