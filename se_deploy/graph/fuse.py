@@ -77,22 +77,22 @@ def _emitted(found: Found, match: Match, taken: set[str]) -> tuple[list[NodeProt
     if match.channels_last:
         for key in ("x", *(("residual",) if match.residual else ())):
             inner = fresh(key)
-            before.append(_node("Transpose", match, read[key], inner, ("perm", [0, rank - 1, *range(1, rank - 1)])))
+            before.append(_node("Transpose", inner, read[key], inner, ("perm", [0, rank - 1, *range(1, rank - 1)])))
             read[key] = inner
         inner = fresh("y")
-        after.append(_node("Transpose", match, inner, output, ("perm", [0, *range(2, rank), 1])))
+        after.append(_node("Transpose", inner, inner, output, ("perm", [0, *range(2, rank), 1])))
         output = inner
     if found.view.opset < 15 and match.elem_type not in (0, TensorProto.FLOAT):
         # Without CastLike the function gives FP32.
         inner = fresh("y")
-        after.insert(0, _node("Cast", match, inner, output, ("to", match.elem_type)))
+        after.insert(0, _node("Cast", inner, inner, output, ("to", match.elem_type)))
         output = inner
     node = op.make_node(match.variant, [read[key] for key in match.variant.inputs], output, match.name, match.attributes)
     return [*before, node, *after], list(tensors.values())
 
 
-def _node(kind: str, match: Match, source: str, output: str, attribute: tuple[str, int | list[int]]) -> NodeProto:
-    node = helper.make_node(kind, [source], [output], f"{match.name}/{kind}")
+def _node(kind: str, name: str, source: str, output: str, attribute: tuple[str, int | list[int]]) -> NodeProto:
+    node = helper.make_node(kind, [source], [output], name)
     node.attribute.append(helper.make_attribute(*attribute))
     return node
 
@@ -105,7 +105,8 @@ def _assembled(model: ModelProto, nodes: list[NodeProto], weights: list[TensorPr
     new = copied(model, without=("node", "initializer", "value_info", "input"))
     known = {i.name for i in model.graph.initializer}
     new.graph.node.extend(nodes)
-    new.graph.initializer.extend(i for i in model.graph.initializer if i.name in read)
+    given = {w.name for w in weights}  # a graph that was unfused has weights of these names
+    new.graph.initializer.extend(i for i in model.graph.initializer if i.name in read - given)
     new.graph.initializer.extend(weights)
     new.graph.input.extend(i for i in model.graph.input if i.name in read or i.name not in known)
     new.graph.value_info.extend(v for v in model.graph.value_info if v.name in made)

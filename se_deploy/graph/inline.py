@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
+
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, ValueInfoProto, helper, inliner
 
 from se_deploy import op
@@ -15,32 +18,37 @@ def inlined(model: ModelProto) -> ModelProto:
     """
     new = copied(model, without=("node",))
     bodies = {f.name: f for f in model.functions if f.domain == op.DOMAIN}
+    taken = {node.name for node in model.graph.node}
     nodes: list[NodeProto] = []
     for node in model.graph.node:
-        nodes.extend([node] if op.variant_of(node) is None else _body(node, bodies[node.op_type]))
+        nodes.extend([node] if op.variant_of(node) is None else _body(node, bodies[node.op_type], taken))
     new.graph.node.extend(nodes)
     op.declare(new)
     return new
 
 
-def _body(node: NodeProto, function: FunctionProto) -> list[NodeProto]:
+def _body(node: NodeProto, function: FunctionProto, taken: set[str]) -> list[NodeProto]:
     """A node's function body with the node's tensors and attributes put in."""
     prefix = node.name or node.output[0]
     names = dict(zip(function.input, node.input, strict=True)) | dict(zip(function.output, node.output, strict=True))
     attributes = {a.name: a for a in node.attribute}
-    counts: dict[str, int] = {}
     body = []
     for inner in function.node:
         new = NodeProto()
         new.CopyFrom(inner)
-        count = counts[inner.op_type] = counts.get(inner.op_type, 0) + 1
-        new.name = f"{prefix}/{inner.op_type}" + (f"_{count}" if count > 1 else "")
+        new.name = next(n for n in _numbered(f"{prefix}/{inner.op_type}") if n not in taken)
+        taken.add(new.name)
         for tensors in (new.input, new.output):
             tensors[:] = [names.get(t, f"{prefix}/{t}") if t else "" for t in tensors]
         del new.attribute[:]
         new.attribute.extend(_given(a, attributes) for a in inner.attribute)
         body.append(new)
     return body
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}_{i}" for i in count(2))
 
 
 def _given(attribute: AttributeProto, values: dict[str, AttributeProto]) -> AttributeProto:
