@@ -6,8 +6,9 @@
 is computed in FP32 whatever the type of x, and rounded once, at the end: a sum over 112x112 values does not fit FP16.
 
 Inputs, in this order: `x (N, C, *spatial)`; `w1 (R, C)`, `b1 (R,)` (two-FC variants); `w2 (C, R)`, `b2 (C,)` (`w2 (C, C)` where there is
-one FC); `slope (R,)` (prelu); `residual`, like x (skip "add"). Weights are FP32 and always there: an absent bias is zeros. Output: y,
-like x. In INT8 form x, residual and y are int8 with the scales `x_scale`, `residual_scale`, `y_scale` as attributes (symmetric, zero point 0).
+one FC); `slope (R,)` (prelu); `residual`, like x (skip "add"). Weights are FP32 and always there: an absent bias is zeros.
+Output: y, like x. In INT8 form x, residual and y are int8 with the scales `x_scale`, `residual_scale`, `y_scale` as attributes
+(symmetric, zero point 0).
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def train(images: Images, checkpoint: Path, *, seed: int = 0, progress: Progress
     network.train()
     done = 0
     for _ in range(EPOCHS):
-        for chosen in torch.randperm(len(pixels)).split(BATCH):
+        for chosen in torch.split(torch.randperm(len(pixels)), BATCH):
             loss = nn.functional.cross_entropy(network(_shifted(pixels[chosen])), labels[chosen], label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -1,9 +1,9 @@
 """What looks like an SE block and is none: left alone, each with its reason's id; and what does not even look like one: not named."""
 
 import pytest
-from tests.graph.spelled import FCS, check, check_left_alone, model
 
 from se_deploy.graph.reasons import REASONS
+from tests.graph.spelled import FCS, check, check_left_alone, model
 
 GAP = "p = GlobalAveragePool(x)"
 SE = f"{GAP}  {FCS}"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from onnx import TensorProto, numpy_helper
+
 from tests.graph.spelled import FCS, check, model
 
 RELU = "relu_sigmoid_skip_none_then_none"
