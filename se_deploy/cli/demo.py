@@ -28,11 +28,11 @@ def demo(
 
     with render.progress() as progress:
         checkpoint = prepare(output, progress=progress)
-    model, images = output / "model", output / "imgs"
-    _run("export", checkpoint, "-o", model, "--force")
-    _run("build", model, "--int8", "--calib", images / "calib", "--force")
-    report = json.loads(_run("bench", model / "engine.onnx", "--data", images / "test", "--json"))
-    manifest = json.loads((model / "engine.onnx.json").read_text())
+    images = output / "imgs"
+    _run("export", checkpoint, "-o", output, "--force")
+    _run("build", output, "--int8", "--calib", images / "calib", "--force")
+    report = json.loads(_run("bench", output / "engine.onnx", "--data", images / "test", "--json"))
+    manifest = json.loads((output / "engine.onnx.json").read_text())
     _table(report, manifest, checkpoint)
 
 

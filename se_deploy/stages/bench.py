@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from se_deploy.artifacts import Progress, silent
 from se_deploy.errors import ArtifactError
-from se_deploy.stages import engines as built
-from se_deploy.stages import samples as tried
-from se_deploy.stages import trials
+from se_deploy.stages.steps import engines as built
+from se_deploy.stages.steps import samples as tried
+from se_deploy.stages.steps import trials
 from se_deploy.verify import latency
 from se_deploy.verify.intervals import Interval
 from se_deploy.verify.report import BenchReport, Latency, Run
 from se_deploy.verify.report import Reference as Measured
 
 if TYPE_CHECKING:
-    from se_deploy.stages.reference import Reference
+    from se_deploy.stages.steps.reference import Reference
 
 __all__ = ["BenchReport", "Interval", "Run", "bench"]
 
@@ -68,7 +68,7 @@ def bench(
     found = [built.find(name) for name in names]
     outcome = _Outcome(notes=[*(note for engine in found for note in engine.notes), *filter(None, [latency.busy()])])
     # Behind the search, so that a wrong name is told before PyTorch's libraries are read.
-    from se_deploy.stages import reference as live
+    from se_deploy.stages.steps import reference as live
 
     threads = threads or live.default_threads()
     for folder in dict.fromkeys(engine.folder for engine in found):

@@ -23,9 +23,9 @@ from se_deploy.graph.half import to_half
 from se_deploy.graph.read import read, write
 from se_deploy.quant import scales as measured
 from se_deploy.quant.place import place
-from se_deploy.stages import exported
 from se_deploy.stages.calibrate import calibrate
-from se_deploy.stages.exported import Exported
+from se_deploy.stages.steps import exported
+from se_deploy.stages.steps.exported import Exported
 
 
 class Contradiction(ValueError):

@@ -18,8 +18,8 @@ from se_deploy.files import replacing
 from se_deploy.images import Images, check_channels, find_images
 from se_deploy.quant import calibrate as streaming
 from se_deploy.quant import place, ranges, scales, sites
-from se_deploy.stages import exported
-from se_deploy.stages.exported import Exported
+from se_deploy.stages.steps import exported
+from se_deploy.stages.steps.exported import Exported
 
 METHODS = ("minmax",)
 #: Where scale files go when no place is named.

@@ -20,10 +20,10 @@ from se_deploy.graph.fuse import fuse as fused
 from se_deploy.graph.read import write
 from se_deploy.networks.exporting import Exporter
 from se_deploy.networks.preprocessing import Side, Wish
-from se_deploy.stages import from_network, from_onnx
-from se_deploy.stages.options import Options, labels_in, parse_input
-from se_deploy.stages.place import MANIFEST, MODEL, PLAIN, REFERENCE, WEIGHTS, Place
-from se_deploy.stages.plain import Batch, Plain, Tensors, ask, compare
+from se_deploy.stages.steps import from_network, from_onnx
+from se_deploy.stages.steps.options import Options, labels_in, parse_input
+from se_deploy.stages.steps.place import MANIFEST, MODEL, PLAIN, REFERENCE, WEIGHTS, Place
+from se_deploy.stages.steps.plain import Batch, Plain, Tensors, ask, compare
 from se_deploy.verify.equal import FUSED
 
 

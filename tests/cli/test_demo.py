@@ -21,7 +21,7 @@ def test_demo_keeps_its_answers_in_int8(tmp_path: Path) -> None:
     last_row = next(line for line in done.stdout.splitlines() if "onnxruntime int8" in line)
     assert last_row.rstrip(" │").endswith(" 8"), "eight SE blocks fused"
 
-    words = ("bench", "demo/model/engine.onnx", "--data", "demo/imgs/test", "--duration", "0.2", "--json")
+    words = ("bench", "demo/engine.onnx", "--data", "demo/imgs/test", "--duration", "0.2", "--json")
     report = json.loads(se_deploy(*words, cwd=tmp_path).stdout)
     accuracy = report["runs"][0]["accuracy"]
     assert accuracy["images"] == 597

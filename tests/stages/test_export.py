@@ -215,7 +215,7 @@ def test_what_cannot_be_proven_is_refused(body: torch.nn.Module, reason: str, wo
 
 def test_a_wrong_export_is_refused(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exporter that is off by 0.1 % in one layer: all else is as it should be."""
-    from se_deploy.stages import attempts
+    from se_deploy.stages.steps import attempts
 
     def scaling(*args: Any, **kwargs: Any) -> onnx.ModelProto:
         model = right(*args, **kwargs)
@@ -439,7 +439,7 @@ def test_progress_names_every_step(workplace: Path) -> None:
 
 
 def test_the_module_is_as_before(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from se_deploy.stages import from_network
+    from se_deploy.stages.steps import from_network
 
     loaded: list[Any] = []
     states: list[Any] = []

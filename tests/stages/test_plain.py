@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from se_deploy.errors import ExportError
-from se_deploy.stages.plain import Questions, compare, cut, joined, odd_sides, parts
+from se_deploy.stages.steps.plain import Questions, compare, cut, joined, odd_sides, parts
 
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
 

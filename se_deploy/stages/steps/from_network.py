@@ -13,11 +13,11 @@ from se_deploy.networks.exporting import DEFAULT_OPSET
 from se_deploy.networks.load import load
 from se_deploy.networks.reference import answer, check_finite
 from se_deploy.networks.weights import save_weights
-from se_deploy.stages.attempts import proven
-from se_deploy.stages.job import Job
-from se_deploy.stages.options import Options
-from se_deploy.stages.place import PLAIN, WEIGHTS, Place
-from se_deploy.stages.plain import Plain, Questions, Tensors, cut, joined, parts
+from se_deploy.stages.steps.attempts import proven
+from se_deploy.stages.steps.job import Job
+from se_deploy.stages.steps.options import Options
+from se_deploy.stages.steps.place import PLAIN, WEIGHTS, Place
+from se_deploy.stages.steps.plain import Plain, Questions, Tensors, cut, joined, parts
 from se_deploy.verify.probes import count_for, probes
 
 

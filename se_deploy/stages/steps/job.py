@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from se_deploy.artifacts import Preprocess, Progress
 from se_deploy.networks.exporting import Exporter, candidates
 from se_deploy.networks.network import Network
-from se_deploy.stages.options import Options
-from se_deploy.stages.place import Place
-from se_deploy.stages.plain import odd_sides
+from se_deploy.stages.steps.options import Options
+from se_deploy.stages.steps.place import Place
+from se_deploy.stages.steps.plain import odd_sides
 
 Sides = tuple[int, int]
 

@@ -18,9 +18,9 @@ from se_deploy.graph.read import read, write
 from se_deploy.graph.unfuse import unfuse
 from se_deploy.networks import preprocessing
 from se_deploy.networks.classes import check_labels
-from se_deploy.stages.options import Options
-from se_deploy.stages.place import PLAIN, Place
-from se_deploy.stages.plain import Batch, Plain, Questions, Tensors, ask, compare, cut, joined, odd_sides, parts, shapes
+from se_deploy.stages.steps.options import Options
+from se_deploy.stages.steps.place import PLAIN, Place
+from se_deploy.stages.steps.plain import Batch, Plain, Questions, Tensors, ask, compare, cut, joined, odd_sides, parts, shapes
 from se_deploy.verify.equal import EXPORTED
 from se_deploy.verify.probes import count_for, probes
 

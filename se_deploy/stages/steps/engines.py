@@ -9,7 +9,7 @@ from se_deploy import artifacts
 from se_deploy.artifacts import EngineManifest, ModelManifest
 from se_deploy.errors import ArtifactError, BackendError
 from se_deploy.files import sha256
-from se_deploy.stages.exported import ENGINES
+from se_deploy.stages.steps.exported import ENGINES
 
 #: An engine's suffix -> what such engines are called in a sentence.
 KINDS = {".plan": "TensorRT", ".onnx": "ONNX Runtime"}

@@ -11,7 +11,7 @@ from se_deploy.artifacts import ModelManifest, SourceRef
 from se_deploy.errors import ArtifactError
 from se_deploy.files import sha256
 from se_deploy.networks.pretrained import is_name
-from se_deploy.stages.exported import ENGINES
+from se_deploy.stages.steps.exported import ENGINES
 
 MODEL, PLAIN, WEIGHTS, REFERENCE, MANIFEST = "model.onnx", "plain.onnx", "weights.safetensors", "reference.npz", "manifest.json"
 

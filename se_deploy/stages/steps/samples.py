@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from se_deploy.artifacts import EngineManifest
 from se_deploy.errors import ImageError
 from se_deploy.images import Images, check_channels, find_images
-from se_deploy.stages.engines import Built
+from se_deploy.stages.steps.engines import Built
 from se_deploy.verify.classes import class_scores
 from se_deploy.verify.labels import by_csv, by_folder, listed
 from se_deploy.verify.samples import Pictures, Samples
 
 if TYPE_CHECKING:
-    from se_deploy.stages.reference import Reference
+    from se_deploy.stages.steps.reference import Reference
 
 #: Images, their class indices where they are known, and remarks.
 Labelled = tuple[Images, dict[Path, int] | None, list[str]]

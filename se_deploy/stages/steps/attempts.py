@@ -17,8 +17,8 @@ from se_deploy.graph.names import name_by_module
 from se_deploy.graph.read import write
 from se_deploy.networks.exporting import Exporter, to_onnx
 from se_deploy.networks.reference import answer
-from se_deploy.stages.job import Job
-from se_deploy.stages.plain import UNSTABLE, Batch, Questions, Tensors, ask, compare, nudged, shapes
+from se_deploy.stages.steps.job import Job
+from se_deploy.stages.steps.plain import UNSTABLE, Batch, Questions, Tensors, ask, compare, nudged, shapes
 from se_deploy.verify.equal import EXPORTED, Ranges
 
 

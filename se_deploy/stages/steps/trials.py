@@ -12,7 +12,7 @@ from se_deploy import backends
 from se_deploy.artifacts import InputSpec, Progress
 from se_deploy.backends import Runner
 from se_deploy.errors import ArtifactError, BackendError
-from se_deploy.stages.engines import Built
+from se_deploy.stages.steps.engines import Built
 from se_deploy.verify import latency, rows
 from se_deploy.verify.accuracy import Accumulator
 from se_deploy.verify.intervals import ratio
@@ -20,7 +20,7 @@ from se_deploy.verify.report import Latency, Run
 from se_deploy.verify.samples import Samples
 
 if TYPE_CHECKING:
-    from se_deploy.stages.reference import Reference
+    from se_deploy.stages.steps.reference import Reference
 
 #: Images that are prepared, and answered by the reference, at once.
 CHUNK = 16
