@@ -68,6 +68,7 @@ def replacing_directory(path: Path, manifest: str = "manifest.json") -> Iterator
         path.mkdir(exist_ok=True)
         (path / manifest).unlink(missing_ok=True)
         for file in sorted(beside.iterdir(), key=lambda f: f.name == manifest):
+            file.chmod(0o644)  # some writers leave a file to its owner alone
             os.replace(file, path / file.name)
     except OSError as error:
         _say_full(path, error)

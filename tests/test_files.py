@@ -58,8 +58,10 @@ def test_a_directory_keeps_what_is_not_written_again(tmp_path: Path) -> None:
     with replacing_directory(target) as beside:
         (beside / "manifest.json").write_text("new")
         (beside / "model.onnx").write_text("new")
+        (beside / "model.onnx").chmod(0o600)
     assert sorted(os.listdir(target)) == ["engine.onnx", "manifest.json", "model.onnx"]
     assert (target / "manifest.json").read_text() == "new"
+    assert (target / "model.onnx").stat().st_mode & 0o777 == 0o644
     assert os.listdir(tmp_path) == ["model"]
 
 

@@ -99,7 +99,11 @@ def write(model: ModelProto, path: Path, limit: int = LIMIT) -> None:
 
     Raises:
         ArtifactError: the folder cannot be made or written.
+        GraphError: a single weight is larger than protobuf can hold.
     """
+    giant = next((t.name for t in model.graph.initializer if _bytes(t) > LIMIT), None)
+    if giant is not None:
+        raise GraphError(f"the weight {giant} alone is over 2 GB, more than a tensor of an ONNX file can hold", "split that layer")
     if size(model) <= limit:
         with replacing(path) as beside:
             beside.write_bytes(model.SerializeToString())

@@ -135,3 +135,11 @@ def test_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="cannot write"):
         write(model(SE), tmp_path / "file" / "m.onnx")
+
+
+def test_a_weight_that_no_tensor_holds(tmp_path: Path) -> None:
+    huge = model(SE)
+    huge.graph.initializer.add(name="fc.weight", data_type=onnx.TensorProto.FLOAT, dims=[1_200_000, 512])
+    with pytest.raises(GraphError, match=r"the weight fc\.weight alone is over 2 GB.*; split that layer"):
+        write(huge, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
