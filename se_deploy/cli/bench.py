@@ -21,7 +21,7 @@ def bench(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="A folder of images; its sub-folders are the classes.", show_default=False)] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A CSV of `file,class` lines, files relative to --data or else to the CSV.", show_default=False)
+        Path | None, typer.Option(help="A CSV of `file,class` lines, files relative to --data; without it, to the CSV.", show_default=False)
     ] = None,
     batch: Annotated[str | None, typer.Option(metavar="N[,N]...", help="Such as 1,8; else 1, or the engine's.", show_default=False)] = None,
     warmup: Annotated[float, typer.Option(min=0, help="Seconds of calls before measuring, at least three calls.")] = 1.0,

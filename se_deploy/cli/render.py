@@ -29,8 +29,8 @@ def error(problem: SeDeployError) -> None:
 
 
 def notes(remarks: Iterable[str]) -> None:
-    """Remarks of a stage, a line each."""
-    for remark in remarks:
+    """Remarks of a stage, a line each; what holds for several engines is said once."""
+    for remark in dict.fromkeys(remarks):
         stderr.print(f"[yellow]note:[/] {escape(remark)}")
 
 

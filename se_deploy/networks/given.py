@@ -28,9 +28,12 @@ def given(name: str, found: Unwrapped, says: Said, unknown: LoadError) -> Networ
     absent = sorted(set(absent_in(found.module)))
     if absent:
         package = absent[0].partition(".")[0]
+        mend = f"install {package} in the version it was saved with"
+        if package == "__main__":  # a class of the script that saved it
+            mend = "save it again with the class in a module that can be imported, or as TorchScript"
         raise LoadError(
             f"{name} needs {', '.join(absent[:3])}, which cannot be imported here; {unknown.message}",
-            f"install {package} in the version it was saved with, or name its architecture with --arch",
+            f"{mend}, or name its architecture with --arch",
         )
     module = _ready(found.module)
     in_single_precision(name, dict(module.state_dict()))
