@@ -17,6 +17,7 @@ from se_deploy.cli.demo import demo
 from se_deploy.cli.export import export
 from se_deploy.cli.fuse import fuse
 from se_deploy.cli.inspect import inspect
+from se_deploy.cli.plugin import app as plugin
 from se_deploy.errors import SeDeployError
 
 INTERRUPTED = 130
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 for command in (export, inspect, fuse, calibrate, build, bench, demo):
     app.command()(command)
+app.add_typer(plugin, name="plugin")
 
 
 @app.callback(invoke_without_command=True)
