@@ -39,6 +39,21 @@ BOTH_SIDES = {
     "conv2_out": [("se2", 0)],
     "flat": [("fc", 0)],
 }
+#: The lean placement with pairs around SE blocks.
+BLOCKS = {
+    "x": [("conv0", 0)],
+    "relu0": [("dw", 0), ("se", 5)],
+    "silu": [("pw", 0)],
+    "pw_out": [("se", 0)],
+    "se": [("conv1", 0), ("add", 1)],
+    "conv1_out": [("add", 0)],
+    "sum": [("conv2", 0)],
+    "conv2_out": [("se2", 0)],
+    "se2": [("pool", 0)],
+    "flat": [("fc", 0)],
+}
+#: What calibration measures: what any of these needs, in graph order.
+MEASURED = [name for name in (*list(BOTH_SIDES)[:-1], "se2", "flat")]
 
 
 class Weights:
