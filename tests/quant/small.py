@@ -1,9 +1,9 @@
 """A small fused FP32 network, built by hand so that every place of a Q/DQ pair is known; no torch.
 
-    x ─ conv0 ─ Relu ─┬─ dw (depthwise) ─ SiLU ─ pw ─ SqueezeExcite(…, residual = relu0, Relu) = se ─┐
-                      └───────────────────────────────────────────────────────────────────── (residual)
-    se ─┬─ conv1 ─┐
-        └─────────┴─ Add ─ Relu = sum ─ conv2 ─ SqueezeExcite (no skip) = se2 ─ GlobalAveragePool ─ Flatten ─ Gemm = y
+x ─ conv0 ─ Relu ─┬─ dw (depthwise) ─ SiLU ─ pw ─ SqueezeExcite(…, residual = relu0, Relu) = se ─┐
+                  └───────────────────────────────────────────────────────────────────── (residual)
+se ─┬─ conv1 ─┐
+    └─────────┴─ Add ─ Relu = sum ─ conv2 ─ SqueezeExcite (no skip) = se2 ─ GlobalAveragePool ─ Flatten ─ Gemm = y
 """
 
 import numpy as np
@@ -53,7 +53,7 @@ BLOCKS = {
     "flat": [("fc", 0)],
 }
 #: What calibration measures: what any of these needs, in graph order.
-MEASURED = [name for name in (*list(BOTH_SIDES)[:-1], "se2", "flat")]
+MEASURED = [*list(BOTH_SIDES)[:-1], "se2", "flat"]
 
 
 class Weights:

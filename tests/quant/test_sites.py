@@ -43,9 +43,7 @@ def test_finding_changes_nothing() -> None:
 
 
 def text(body: str, initializers: str = "") -> ModelProto:
-    return parser.parse_model(
-        f'<ir_version: 8, opset_import: ["" : 17]> g (float[N,4] x) => (float[N,3] y) <{initializers}> {{ {body} }}'
-    )
+    return parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> g (float[N,4] x) => (float[N,3] y) <{initializers}> {{ {body} }}')
 
 
 W43 = "float[4,3] w = {1,2,3,4,5,6,7,8,9,10,11,12}"

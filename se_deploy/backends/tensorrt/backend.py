@@ -18,6 +18,7 @@ from se_deploy.backends.plugin.library import Library
 from se_deploy.backends.tensorrt import gpu, limits, parent
 from se_deploy.backends.tensorrt.flavours import RTX, RTX_TARGETS, Flavour
 from se_deploy.backends.tensorrt.job import Input, Job
+from se_deploy.backends.tensorrt.names import layers_of, plugin_of
 from se_deploy.errors import BackendError
 
 Nodes = tuple[tuple[str, str], ...]
@@ -106,16 +107,6 @@ class TensorRT:
             refit=wanted.refit,
             timing_cache=str(cache.resolve()) if cache else None,
         )
-
-
-def layers_of(engine: Path) -> Path:
-    """Where what is known of an engine's layers lies: engine.plan -> engine.layers.json."""
-    return engine.with_suffix(".layers.json")
-
-
-def plugin_of(engine: Path) -> Path:
-    """Where an engine's plugin library lies: engine.plan -> engine.plugin.so."""
-    return engine.with_suffix(".plugin.so")
 
 
 def _fused(model: Path) -> Nodes:
