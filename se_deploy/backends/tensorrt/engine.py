@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from se_deploy.backends.tensorrt.child import BuildFailed, Teller
 from se_deploy.backends.tensorrt.job import Job
 from se_deploy.backends.tensorrt.messages import Messages
 from se_deploy.backends.tensorrt.network import Parsed, write
+from se_deploy.backends.tensorrt.telling import BuildFailed, Teller
 
 
 def build(job: Job, parsed: Parsed, messages: Messages, teller: Teller) -> None:

@@ -8,6 +8,16 @@ import re
 #: Said on every machine without a GPU, whatever the real trouble is.
 _NO_GPU = re.compile(r"cuda(Error| Runtime)|catchCudaError|Unable to determine GPU memory|CUDA initialization", re.IGNORECASE)
 
+#: Lines around a parser's error; its node is asked of the parser.
+_FRAME = re.compile(r"^ModelImporter\.cpp:\d+: (While parsing|---)")
+
+#: Places in TensorRT's sources.
+_PLACES = (
+    r"^[\w:]+::\w+: Error Code \d+: ",
+    r"^ModelImporter\.cpp:\d+: ERROR: [\w.]+:\d+ In function \w+: \[\d+\] ",
+    r"\s*\(?In [\w:~]+ at [^ )]+:\d+\)?",
+)
+
 _ERROR, _WARNING = logging.ERROR, logging.WARNING
 
 
@@ -37,7 +47,7 @@ class Messages(logging.Handler):
 
     def errors(self) -> list[str]:
         """Errors that are about this model; those that every machine without a GPU gives only where there is no other."""
-        said = [_plain(text) for level, text in self._records if level >= _ERROR]
+        said = [_plain(text) for level, text in self._records if level >= _ERROR and not _FRAME.search(text)]
         return [text for text in said if not _NO_GPU.search(text)] or said
 
     def warnings(self) -> list[str]:
@@ -48,5 +58,6 @@ class Messages(logging.Handler):
 
 def _plain(text: str) -> str:
     """Without the place in TensorRT's sources."""
-    text = re.sub(r"^(IBuilder|IPluginRegistry|[\w:]+)::\w+: Error Code \d+: ", "", text)
-    return re.sub(r"\s*\(?In [\w:~]+ at [^ )]+:\d+\)?", "", text).strip()
+    for place in _PLACES:
+        text = re.sub(place, "", text)
+    return text.strip()

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from se_deploy import op
-from se_deploy.backends.tensorrt.child import BuildFailed
 from se_deploy.backends.tensorrt.job import Job
 from se_deploy.backends.tensorrt.messages import Messages
+from se_deploy.backends.tensorrt.telling import BuildFailed
 
 
 @dataclass(frozen=True)

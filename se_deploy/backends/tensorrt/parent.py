@@ -118,7 +118,9 @@ def _failure(event: dict[str, Any], job: Job, flavour: Flavour) -> SeDeployError
             return OSError(event["errno"], text, event["file"])
         case "parse":
             return BackendError(f"{flavour.label} cannot parse the model{_at(event, job)}: {text}", "export it with --opset 17 or later")
-    return BackendError(f"{flavour.label} cannot build the engine: {text}", "try --fp16, --shapes with smaller sizes, or --plugin off")
+    return BackendError(
+        f"{flavour.label} cannot build the engine: {text}", "check it with `se-deploy inspect`, or try smaller --shapes or --plugin off"
+    )
 
 
 def _at(event: dict[str, Any], job: Job) -> str:

@@ -43,7 +43,8 @@ def test_every_se_block_is_a_plugin_layer(precision: str, target: str, exported:
     assert made.plugin.sha256 == sha256(plugin)
     layers = json.loads((exported / "engine.layers.json").read_text())["layers"]
     plugins = [layer for layer in layers if layer["type"] == "PLUGIN_V3"]
-    names = [node.name for node in onnx.load(exported / "model.onnx", load_external_data=False).graph.node if "SqueezeExcite" in node.op_type]
+    nodes = onnx.load(exported / "model.onnx", load_external_data=False).graph.node
+    names = [node.name for node in nodes if "SqueezeExcite" in node.op_type]
     assert [layer["name"] for layer in plugins] == names
     assert all(layer["inputs"][0]["shape"][0] == -1 for layer in plugins)
     for layer in plugins:
