@@ -107,7 +107,7 @@ def _row(name: str) -> dict[str, Any]:
     module, example = network(name)
     outcomes = {}
     for exporter in ("dynamo", "torchscript"):
-        outcomes[exporter] = asdict(check(module, example, exporter, table.TOLERANCE))  # type: ignore[arg-type]
+        outcomes[exporter] = asdict(check(module, example, exporter, table.TOLERANCE))
         gc.collect()
     return {"name": name, "side": example.shape[-1], "executed": executed(module, example), "outcomes": outcomes}
 
