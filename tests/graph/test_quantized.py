@@ -1,18 +1,15 @@
 """Blocks of quantized files: in INT8 form where all that they read and make is int8, in float form otherwise; pairs inside seen through."""
 
-import io
-import warnings
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from se_deploy.graph.fuse import fuse
 from se_deploy.graph.unfuse import unfuse
-from tests.graph.exported import images, shaken
+from tests.graph.exported import exported, images
 from tests.graph.exported import run as answer
 from tests.graph.spelled import FCS, assert_equal, check_left_alone, model, ops, run
 
@@ -137,35 +134,44 @@ def test_pair_around_a_float_block_changes_little() -> None:
 
 
 class _Images(CalibrationDataReader):
-    def __init__(self, name: str, size: int) -> None:
-        self.name, self.left = name, [images(4, size, seed) for seed in range(3)]
+    def __init__(self) -> None:
+        self.left = [images(4, 32, seed) for seed in range(3)]
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        return {self.name: self.left.pop()} if self.left else None
+        return {"input": self.left.pop()} if self.left else None
+
+
+def by_onnxruntime(folder: Path, signed: bool) -> Path:
+    """A legacy SE-ResNet-18 as ONNX Runtime's quantizer writes it: every tensor in a pair, weights per channel; float.onnx beside it."""
+    onnx.save(exported("legacy_seresnet18", 32), folder / "float.onnx")
+    kind = QuantType.QInt8 if signed else QuantType.QUInt8
+    quantize_static(folder / "float.onnx", folder / "int8.onnx", _Images(), QuantFormat.QDQ, per_channel=True,
+                    activation_type=kind, weight_type=QuantType.QInt8, extra_options={"ActivationSymmetric": signed})  # fmt: skip
+    return folder / "int8.onnx"
 
 
 @pytest.mark.parametrize(
     ("signed", "form"), [(True, "relu_sigmoid_skip_add_then_relu_int8"), (False, "relu_sigmoid_skip_none_then_none")], ids=["int8", "uint8"]
 )
 def test_network_by_onnxruntimes_quantizer(tmp_path: Path, signed: bool, form: str) -> None:
-    """Every tensor in a pair, weights per channel: all 8 blocks of a legacy SE-ResNet-18, in INT8 form where the maps are int8."""
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(shaken("legacy_seresnet18"), (torch.randn(2, 3, 32, 32),), file, dynamo=False, opset_version=17,
-                          input_names=["input"], dynamic_axes={"input": {0: "batch"}})  # fmt: skip
-    (tmp_path / "float.onnx").write_bytes(file.getvalue())
-    kind = QuantType.QInt8 if signed else QuantType.QUInt8
-    quantize_static(tmp_path / "float.onnx", tmp_path / "int8.onnx", _Images("input", 32), QuantFormat.QDQ, per_channel=True,
-                    activation_type=kind, weight_type=QuantType.QInt8, extra_options={"ActivationSymmetric": signed})  # fmt: skip
-    plain = onnx.load(tmp_path / "int8.onnx")
+    """All 8 blocks, in INT8 form where the maps are int8."""
+    plain = onnx.load(by_onnxruntime(tmp_path, signed))
     result = fuse(plain)
     assert [m.variant.name.removeprefix("SqueezeExcite_") for m in result.found.matches] == [form] * 8
     assert result.found.rejections == ()
     onnx.checker.check_model(result.model, full_check=True)
     x = images(8, 32, seed=7)
-    reference = answer(onnx.load_model_from_string(file.getvalue()), x)
+    reference = answer(onnx.load(tmp_path / "float.onnx"), x)
     noise = [np.square(answer(m, x) - reference).mean() for m in (plain, result.model, unfuse(result.model))]
     # Fewer roundings: no further from the float network than the quantized file was, but for chance.
     assert max(noise[1:]) <= 1.25 * noise[0]
     assert noise[0] < 0.1 * reference.var()
+
+
+def test_a_quantized_file_is_exported_and_what_its_roundings_do_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from se_deploy.stages.export import export
+
+    monkeypatch.chdir(tmp_path)
+    made = export(by_onnxruntime(tmp_path, signed=True))
+    assert made.se_blocks == 8
+    assert any("one step of INT8" in note for note in made.notes)
