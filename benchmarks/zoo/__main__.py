@@ -81,7 +81,8 @@ def _worker(names: list[str]) -> Iterator[dict[str, Any]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            yield json.loads(line)
+            if line.startswith("{"):  # libraries print, too
+                yield json.loads(line)
 
 
 def _tried(name: str) -> dict[str, Any]:
