@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def main() -> None:
             print(json.dumps(_tried(name)), flush=True)
         return
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    _run(options.names or list(_all()), options.results)
+    _run(options.names or _all(), options.results)
     rows = list(_read(options.results).values())
     packages = ("timm", "torchvision", "torch")
     versions = {name: version(name) for name in packages} | {"onnxruntime": version("onnxruntime-gpu")}
@@ -46,7 +45,7 @@ def main() -> None:
     print(table.summary(rows))
 
 
-def _all() -> Iterator[str]:
+def _all() -> list[str]:
     from benchmarks.zoo.models import names
 
     return names()
@@ -58,9 +57,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _run(names: list[str], results: Path) -> None:
-    """Networks in a stable order that mixes families, so that a run cut short has seen most of them."""
     done = _read(results)
-    waiting = sorted((n for n in names if n not in done), key=lambda n: (hash_of(n), n))
+    waiting = [name for name in names if name not in done]
     total = len(waiting)
     while waiting:
         group, waiting = waiting[:_A_PROCESS], waiting[_A_PROCESS:]
@@ -78,17 +76,13 @@ def _run(names: list[str], results: Path) -> None:
             waiting = left[1:] + waiting
 
 
-def hash_of(name: str) -> int:
-    """A number that mixes names and is the same on every run."""
-    return sum(ord(letter) * place for letter, place in zip(name, count(1), strict=False)) % 97
-
-
 def _worker(names: list[str]) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-m", "benchmarks.zoo", "--worker", *names]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            yield json.loads(line)
+            if line.startswith("{"):  # libraries print, too
+                yield json.loads(line)
 
 
 def _tried(name: str) -> dict[str, Any]:
@@ -107,7 +101,7 @@ def _row(name: str) -> dict[str, Any]:
     module, example = network(name)
     outcomes = {}
     for exporter in ("dynamo", "torchscript"):
-        outcomes[exporter] = asdict(check(module, example, exporter, table.TOLERANCE))  # type: ignore[arg-type]
+        outcomes[exporter] = asdict(check(module, example, exporter, table.TOLERANCE))
         gc.collect()
     return {"name": name, "side": example.shape[-1], "executed": executed(module, example), "outcomes": outcomes}
 

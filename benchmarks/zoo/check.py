@@ -57,8 +57,8 @@ def check(module: nn.Module, example: Tensor, exporter: Exporter, tolerance: flo
     start = time.perf_counter()
     try:
         plain = to_onnx(module, example, exporter, opset=OPSET, dynamic={0: "batch"})
-    except ExportError as error:
-        return Outcome(seconds=time.perf_counter() - start, failure=error.what)
+    except ExportError as refused:
+        return Outcome(seconds=time.perf_counter() - start, failure=refused.message)
     result = fuse(plain)
     misses = Counter(rejection.id for rejection in result.found.rejections)
     with tempfile.TemporaryDirectory() as folder:

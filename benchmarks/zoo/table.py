@@ -12,11 +12,11 @@ Row = Mapping[str, Any]
 
 _HEAD = """# Every SE network of timm and torchvision
 
-Made by `python -m benchmarks.zoo`: timm {timm}, torchvision {torchvision}, PyTorch {torch}, ONNX Runtime {onnxruntime}. Each network is built with
-random weights that vary its gates, exported by both of PyTorch's exporters at opset 18 with a dynamic batch, and fused. *SE modules* are
-those that PyTorch executed; *found* are the nodes after `fuse`. The error is the largest difference between the fused and the plain graph by
-ONNX Runtime, its optimiser off, at batches 1 and 3, as a share of the output's range; above 1e-5, in brackets, what one unit in the last place
-of the input does to the plain graph. Both files pass `onnx.checker` with its full check.
+Made by `python -m benchmarks.zoo`: timm {timm}, torchvision {torchvision}, PyTorch {torch}, ONNX Runtime {onnxruntime}. Each network is
+built with random weights that vary its gates, exported by both of PyTorch's exporters at opset 18 with a dynamic batch, and fused. *SE
+modules* are those that PyTorch executed; *found* are the nodes after `fuse`. The error is the largest difference between the fused and the
+plain graph by ONNX Runtime, its optimiser off, at batches 1 and 3, as a share of the output's range; above 1e-5, in brackets, what one
+unit in the last place of the input does to the plain graph. The fused files pass `onnx.checker` with its full check.
 
 {summary}
 
@@ -39,7 +39,7 @@ def summary(rows: Iterable[Row]) -> str:
     whole = [outcome for row, outcome in graphs if outcome["found"] == row["executed"]]
     share = 100 * len(whole) / max(len(graphs), 1)
     return (
-        f"{len(rows)} networks, {len(exports)} exports, {len(exports) - len(graphs)} without a graph (the exporter's reason is in the row). "
+        f"{len(rows)} networks, {len(exports)} exports, {len(exports) - len(graphs)} without a graph (the reason is in its row). "
         f"All SE modules found in {len(whole)} of {len(graphs)} graphs ({share:.1f} %)."
     )
 
@@ -57,7 +57,7 @@ def line(row: Row) -> str:
 
 def _found(outcome: Mapping[str, Any], executed: int) -> str:
     if outcome["failure"] is not None:
-        return outcome["failure"].replace("|", "\\|")
+        return str(outcome["failure"]).replace("|", "\\|")
     mark = "" if outcome["found"] == executed else "**"
     return f"{mark}{outcome['found']}{mark}"
 
