@@ -34,9 +34,9 @@ def files(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted([*folder.glob("kernels/*.cu"), *folder.glob("kernels/*.cpp"), *folder.glob("tensorrt/*.cpp")]))
 
 
-def fingerprint(folder: Path, architectures: tuple[str, ...] = ARCHITECTURES) -> str:
+def fingerprint(folder: Path) -> str:
     """Hex digits that change with any source, and with what it is compiled for."""
-    whole = hashlib.sha256(" ".join((*architectures, PTX)).encode())
+    whole = hashlib.sha256(" ".join((*ARCHITECTURES, PTX)).encode())
     for path in sorted([*folder.glob("kernels/*"), *folder.glob("tensorrt/*")]):
         if path.is_file():
             whole.update(f"\n{path.relative_to(folder)}\n".encode() + path.read_bytes())
