@@ -43,7 +43,7 @@ class Session:
         self._context: Any = self._engine.create_execution_context()
         if self._context is None:
             raise BackendError(f"{engine} gets no execution context", "is there enough GPU memory?")
-        self._stream = torch.cuda.Stream()
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._graph = graph
         self._kept: dict[tuple[tuple[int, ...], ...], Buffers] = {}
         ports = [self._port(self._engine.get_tensor_name(i)) for i in range(self._engine.num_io_tensors)]
@@ -73,7 +73,7 @@ class Session:
     def device_times(self, feeds: Mapping[str, NDArray[Any]], count: int) -> list[float]:
         """Milliseconds on the device of `count` runs in a row, copies left out: CUDA events around each."""
         buffers = self._ready(feeds)
-        events = [torch.cuda.Event(enable_timing=True) for _ in range(count + 1)]
+        events = [torch.cuda.Event(enable_timing=True) for _ in range(count + 1)]  # type: ignore[no-untyped-call]
         with torch.cuda.stream(self._stream):
             self._copy_in(buffers, feeds)
             self._execute(buffers)
