@@ -51,18 +51,14 @@ std::string text(const Dims& dims) {
 bool equal(const Dims& a, const Dims& b) { return a.nbDims == b.nbDims && std::equal(a.d, a.d + std::max(a.nbDims, 0), b.d); }
 
 std::size_t scratchBytes(const Op& op, const Shape& shape) {
-    // An engine for RTX is built on machines without the card it is for: what the kernels may choose there is bounded by these.
-    constexpr Device kDevices[] = {
-        {75, 72, 65536, 65536, 6 << 20},       {80, 108, 166912, 167936, 40 << 20},   {86, 84, 101376, 102400, 6 << 20},
-        {89, 142, 101376, 102400, 96 << 20},   {90, 132, 232448, 233472, 50 << 20},   {100, 148, 232448, 233472, 126 << 20},
-        {120, 188, 101376, 102400, 128 << 20},
-    };
-    std::size_t most = 0;
-    for (const Device& device : kDevices) {
-        most = std::max(most, workspaceBytes(op, shape, device));
-    }
+    // An engine may be built where its card is not. Of a device, what the kernels need depends on the number of multiprocessors alone, and
+    // grows with it: 256 are more than any has (188 in 2026).
+    Device device{0, 256, 0, 0, 0};
     Device here;
-    return currentDevice(here) == cudaSuccess ? std::max(most, workspaceBytes(op, shape, here)) : most;
+    if (currentDevice(here) == cudaSuccess) {
+        device.multiprocessors = std::max(device.multiprocessors, here.multiprocessors);
+    }
+    return workspaceBytes(op, shape, device);
 }
 
 }  // namespace se

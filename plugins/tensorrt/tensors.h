@@ -22,7 +22,7 @@ std::string text(const nvinfer1::Dims& dims);
 
 bool equal(const nvinfer1::Dims& a, const nvinfer1::Dims& b);
 
-//: Scratch that is enough on this device, and without one on any that the library has code for.
+//: Scratch that is enough on any device, whichever is here.
 std::size_t scratchBytes(const Op& op, const Shape& shape);
 
 }  // namespace se

@@ -121,3 +121,34 @@ SHOWN const char* fieldsKept(const char* name, float alpha, float beta, int32_t 
     }
     return text.c_str();
 }
+
+//: Which (type, format) pairs the plugin takes for x, as "type/format ", in TensorRT's numbers; `dims` is the rank of x.
+SHOWN const char* formatsOffered(const char* name, int32_t dims) {
+    static std::string text;
+    text.clear();
+    nvinfer1::PluginFieldCollection const* known = creatorOf(name)->getFieldNames();
+    float value = 0.5F;
+    std::vector<nvinfer1::PluginField> given;
+    for (int32_t i = 0; i < known->nbFields; ++i) {
+        given.emplace_back(known->fields[i].name, &value, nvinfer1::PluginFieldType::kFLOAT32, 1);
+    }
+    nvinfer1::PluginFieldCollection fields{int32_t(given.size()), given.data()};
+    nvinfer1::IPluginV3* plugin = creatorOf(name)->createPlugin("node", &fields, nvinfer1::TensorRTPhase::kBUILD);
+    auto build = static_cast<nvinfer1::IPluginV3OneBuild*>(plugin->getCapabilityInterface(nvinfer1::PluginCapabilityType::kBUILD));
+    for (int32_t type = 0; type < 12; ++type) {
+        for (int32_t format = 0; format < 13; ++format) {
+            nvinfer1::DynamicPluginTensorDesc all[8]{};
+            all[0].desc.type = static_cast<nvinfer1::DataType>(type);
+            all[0].desc.format = static_cast<nvinfer1::TensorFormat>(format);
+            all[0].desc.dims.nbDims = dims;
+            if (build->supportsFormatCombination(0, all, 5, 1)) {
+                text += std::to_string(type) + "/" + std::to_string(format) + " ";
+                all[5] = all[0];
+                bool const same = build->supportsFormatCombination(5, all, 5, 1);
+                all[5].desc.format = static_cast<nvinfer1::TensorFormat>((format + 1) % 13);
+                text += same && !build->supportsFormatCombination(5, all, 5, 1) ? "" : "(y differs) ";
+            }
+        }
+    }
+    return text.c_str();
+}

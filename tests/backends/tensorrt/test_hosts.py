@@ -15,7 +15,7 @@ import ctypes, sys
 mock_path, plugin_path = sys.argv[1:]
 def mocked(flags=0):
     mock = ctypes.CDLL(mock_path)
-    for name in ("registeredNamespace", "message", "slotsCalledWrongly", "fieldsKept"):
+    for name in ("registeredNamespace", "message", "slotsCalledWrongly", "fieldsKept", "formatsOffered"):
         getattr(mock, name).restype = ctypes.c_char_p
     mock.fieldsKept.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_float, ctypes.c_int]
     return mock
@@ -75,3 +75,17 @@ for rounds in range(3):
     print(mock.fieldsKept(NAME, 0.25, 0.5, rounds))
 """
     assert run(code, mock, plugin) == "b'format=1 alpha=0.250000 beta=0.500000 '\n" * 3
+
+
+FORMATS = """
+mock = mocked()
+mock.loadLibrary(plugin_path.encode())
+for name in (b"SqueezeExcite_relu_sigmoid_skip_none_then_none", b"SqueezeExcite_relu_sigmoid_skip_none_then_none_int8"):
+    print(*(mock.formatsOffered(name, rank) for rank in (4, 3, 5)))
+"""
+#: TensorRT's numbers: types 0 float, 1 half, 2 int8, 7 bfloat16; formats 0 kLINEAR, 2 kHWC8, 5 kCHW32, 11 kHWC16.
+OFFERED = "b'0/0 0/2 1/0 1/2 7/0 7/2 ' b'0/0 1/0 7/0 ' b'0/0 1/0 7/0 '\nb'2/0 2/5 2/11 ' b'2/0 ' b'2/0 '\n"
+
+
+def test_formats_are_offered_as_the_kernels_have_them(mock: Path, plugin: Path) -> None:
+    assert run(FORMATS, mock, plugin) == OFFERED
