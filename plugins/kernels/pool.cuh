@@ -12,7 +12,7 @@
 namespace se {
 
 template <typename T, bool kTiles>
-__global__ void __launch_bounds__(kSplitThreads, kSplitResident) pool(Geometry g, Jobs jobs, const T* x, typename Kind<T>::Sum* sums) {
+__global__ void __launch_bounds__(kSplitThreads, kResident) pool(Geometry g, Jobs jobs, const T* x, typename Kind<T>::Sum* sums) {
     unsigned char* scratch = blockShared();
     for (int64_t job = blockIdx.x; job < jobs.total; job += gridDim.x) {
         const int64_t part = job % jobs.parts;

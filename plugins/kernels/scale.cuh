@@ -14,7 +14,7 @@
 namespace se {
 
 template <typename T, bool kTiles>
-__global__ void __launch_bounds__(kSplitThreads, kSplitResident) scale(Op op, Geometry g, int32_t k, Jobs jobs, const T* x, const T* residual,
+__global__ void __launch_bounds__(kSplitThreads, kResident) scale(Op op, Geometry g, int32_t k, Jobs jobs, const T* x, const T* residual,
                                                        const float* hidden, const float* w2, const float* b2, T* y) {
     float* gates = reinterpret_cast<float*>(blockShared());  // [image of the job][channel of the chunk]
     const int channels = static_cast<int>(jobs.atoms * g.atom);

@@ -42,7 +42,11 @@ Buffer readArray(std::ifstream& file, int64_t bytes) {
 
 se::Plan planOf(const Header& h, const se::Op& op, const se::Shape& shape, const se::Device& device) {
     if (h.road < 0) return se::choose(op, shape, device);
-    return se::splitPlan(op, shape, device);
+    const auto road = static_cast<se::Road>(h.road);
+    if (road == se::Road::kSplit) return se::splitPlan(op, shape, device);
+    const auto plan = road == se::Road::kCluster ? se::clusterPlan(op, shape, device) : se::persistentPlan(op, shape, device);
+    if (!plan) simt::fail("a case that its road cannot take");
+    return *plan;
 }
 
 void run(const std::string& path) {

@@ -28,6 +28,14 @@ class Device:
     l2: int = 1 << 20
 
 
+#: By road: a device small enough that blocks have several jobs, and images several blocks.
+DEVICES = {
+    "split": Device(),
+    "cluster": Device(sm=90, multiprocessors=8, shared_per_block=100 * 1024, shared_per_multiprocessor=120 * 1024),
+    "persistent": Device(sm=80, multiprocessors=5, l2=2 << 20),
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """One node on one device. `seed` draws the data, `schedule` the order in which the CPU runs threads."""
@@ -46,6 +54,10 @@ class Case:
     schedule: int = 0
     road: str | None = None
     device: Device = field(default_factory=Device)
+
+    def on(self, road: str) -> Case:
+        """The case on a road, on that road's device."""
+        return replace(self, road=road, device=DEVICES[road])
 
     @property
     def variant(self) -> op.Variant:

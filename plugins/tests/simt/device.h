@@ -104,6 +104,12 @@ inline unsigned atomicAdd(unsigned* to, unsigned value) {
     return before;
 }
 
+//: sum + the four products of the bytes of a and b.
+inline int __dp4a(int a, int b, int sum) {
+    for (int shift = 0; shift < 32; shift += 8) sum += static_cast<int8_t>(a >> shift) * static_cast<int8_t>(b >> shift);
+    return sum;
+}
+
 inline void __threadfence() {}
 inline void __stcs(uint4* to, const uint4& value) { *to = value; }
 
