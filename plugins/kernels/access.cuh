@@ -66,16 +66,17 @@ __device__ __forceinline__ int32_t sumOf(const Vector<int8_t>& v) {
     return __dp4a(static_cast<int>(v.words.z), kOnes, __dp4a(static_cast<int>(v.words.w), kOnes, low));
 }
 
-//: 16 bytes from an aligned address.
+//: 16 bytes from an aligned address. `streamed`: not worth keeping in L2 (evicted first).
 template <typename T>
-__device__ __forceinline__ Vector<T> load(const T* from) {
+__device__ __forceinline__ Vector<T> load(const T* from, bool streamed = false) {
     countRead(from, kVector<T>);
+    const auto* words = reinterpret_cast<const uint4*>(from);
     Vector<T> v;
-    v.words = *reinterpret_cast<const uint4*>(from);
+    v.words = streamed ? __ldcs(words) : *words;
     return v;
 }
 
-//: 16 bytes to an aligned address. `streamed`: not worth keeping in L2 (evicted first).
+//: 16 bytes to an aligned address.
 template <typename T>
 __device__ __forceinline__ void store(T* to, const Vector<T>& v, bool streamed) {
     countWrite(to, kVector<T>);

@@ -76,7 +76,7 @@ __device__ inline void applyRows(const Finish& f, const T* x, const T* residual,
         }
         const Vector<T> in = load(x + element);
         Vector<T> added = {};
-        if (f.skip == Skip::kAdd) added = load(residual + element);
+        if (f.skip == Skip::kAdd) added = load(residual + element, f.streamed);
         Vector<T> out;
         finishElements<T, V>(f, in.at, added.at, g, out.at);
         store(y + element, out, f.streamed);
@@ -113,7 +113,7 @@ __device__ inline void applyTiles(const Finish& f, const T* x, const Packing& xP
             const int64_t element = at + int64_t{p} * packing.width;
             const Vector<T> in = load(x + from + int64_t{p} * xPacking.width);
             Vector<T> added = {};
-            if (f.skip == Skip::kAdd) added = load(residual + element);
+            if (f.skip == Skip::kAdd) added = load(residual + element, f.streamed);
             Vector<T> out;
             finishElements<T, V>(f, in.at, added.at, g, out.at);
             if (real < V) {

@@ -74,8 +74,10 @@ inline int64_t mostSums(const Op& op, const Shape& shape, const Device& device) 
     return blocks * jobs.atoms * atomOf(op.layout);
 }
 
-//: What is left of L2 for x, when y, the residual and the weights go through the other half.
-inline int64_t l2Budget(const Device& device) { return device.l2Bytes / 2; }
+//: What is left of L2 for x: half where y pushes through it as well, more where y and the residual are evicted first (persistent).
+inline int64_t l2Budget(Road road, const Device& device) {
+    return road == Road::kPersistent ? device.l2Bytes / 4 * 3 : device.l2Bytes / 2;
+}
 
 inline int64_t imageBytes(const Op& op, const Shape& shape) { return geometryOf(op.layout, shape).image * sizeOf(op.type); }
 
@@ -116,9 +118,10 @@ inline std::optional<Plan> clusterPlan(const Op& op, const Shape& shape, const D
     return plan;
 }
 
-//: Road (c): as many images under way as fit into half of L2, in rounds of equal length; the multiprocessors dealt out to them.
+//: Road (c): as many images under way as fit into L2, in rounds of equal length; the multiprocessors dealt out to them. Between the two
+//: reads of a place its own group and every other one touch less than two images each (one that ends, one that begins).
 inline std::optional<Plan> persistentPlan(const Op& op, const Shape& shape, const Device& device) {
-    const int64_t fit = std::min<int64_t>({l2Budget(device) / imageBytes(op, shape), device.multiprocessors, shape.n});
+    const int64_t fit = std::min<int64_t>({l2Budget(Road::kPersistent, device) / (2 * imageBytes(op, shape)), device.multiprocessors, shape.n});
     if (fit < 1 || shape.hw > kMostPositions) return std::nullopt;
     Plan plan;
     plan.road = Road::kPersistent;
@@ -144,7 +147,7 @@ inline Plan choose(const Op& op, const Shape& shape, const Device& device) {
         const std::optional<Plan> plan = clusterPlan(op, shape, device);
         if (plan && (lightWeights || plan->blocks * shape.n <= device.multiprocessors)) return *plan;
     }
-    const bool fitsL2 = imageBytes(op, shape) * shape.n <= l2Budget(device);
+    const bool fitsL2 = imageBytes(op, shape) * shape.n <= l2Budget(Road::kSplit, device);
     if (!fitsL2 && lightWeights) {
         const std::optional<Plan> plan = persistentPlan(op, shape, device);
         if (plan && 2 * plan->blocks * plan->groups >= device.multiprocessors) return *plan;

@@ -3,7 +3,7 @@
 //   s = mean_p x[c][p];   h = act(W1 s + b1);   g = gate(W2 h + b2);   y[c][p] = epilogue(x[c][p] g[c]  [+ residual | + x])
 //
 // memory -> L2 -> block: x.   block -> L2 -> blocks of the group: R partials a block (one FC: its means).   L2 -> block: x again, as no more
-// images are under way than fit into L2's half (choose.h); memory: the residual once, y once, written so that it does not push x out.
+// images are under way than fit into L2 (choose.h).   memory: the residual once, y once, so that they do not push x out of L2.
 #pragma once
 
 #include "whole.cuh"
@@ -58,6 +58,7 @@ __global__ void __launch_bounds__(kPersistentThreads, 1) persistent(Whole<T> w) 
         __syncthreads();
         gatesOf(w, slice, shared);
         applySlice<T, kTiles>(w, slice, w.x + at, packing, at, true, shared.gates);
+        __syncthreads();  // nobody reads the next image before all have done with this one, which L2 could lose
     }
 }
 

@@ -21,8 +21,8 @@ __global__ void __launch_bounds__(kSplitThreads, kResident) pool(Geometry g, Job
         const int64_t last = (chunk + 1) * jobs.atoms;
         const int64_t atoms = divideUp(g.c, g.atom);
         const Slice slice = sliceOf(g, chunk * jobs.atoms, last < atoms ? last : atoms);
-        const int p0 = static_cast<int>(g.hw * part / jobs.parts);
-        const int p1 = static_cast<int>(g.hw * (part + 1) / jobs.parts);
+        const int p0 = static_cast<int>(partBegin(g.hw, part, jobs.parts));
+        const int p1 = static_cast<int>(partBegin(g.hw, part + 1, jobs.parts));
         const T* from = x + elementOf(g, image, slice.first);
         auto* to = sums + (part * g.n + image) * g.c + slice.first;
         const auto keep = [&](int channel, typename Kind<T>::Sum sum) {

@@ -39,12 +39,12 @@ __global__ void __launch_bounds__(kSplitThreads, kResident) scale(Op op, Geometr
             const float* own = gates + image * channels;
             if constexpr (kTiles) {
                 const Packing packing{g.width, g.hw};
-                const int p0 = static_cast<int>(g.hw * part / jobs.parts);
-                const int p1 = static_cast<int>(g.hw * (part + 1) / jobs.parts);
+                const int p0 = static_cast<int>(partBegin(g.hw, part, jobs.parts));
+                const int p1 = static_cast<int>(partBegin(g.hw, part + 1, jobs.parts));
                 applyTiles(finish, x + at, packing, added, y + at, packing, slice.count, slice.padded, p0, p1, own);
             } else {
                 const int64_t elements = int64_t{slice.count} * g.hw;
-                applyRows(finish, x + at, added, y + at, elements * part / jobs.parts, elements * (part + 1) / jobs.parts, g.hw, own);
+                applyRows(finish, x + at, added, y + at, partBegin(elements, part, jobs.parts), partBegin(elements, part + 1, jobs.parts), g.hw, own);
             }
         }
         __syncthreads();

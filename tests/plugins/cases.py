@@ -32,7 +32,7 @@ class Device:
 DEVICES = {
     "split": Device(),
     "cluster": Device(sm=90, multiprocessors=8, shared_per_block=100 * 1024, shared_per_multiprocessor=120 * 1024),
-    "persistent": Device(sm=80, multiprocessors=5, l2=2 << 20),
+    "persistent": Device(sm=80, multiprocessors=5, l2=4 << 20),
 }
 
 
@@ -53,6 +53,7 @@ class Case:
     seed: int = 0
     schedule: int = 0
     road: str | None = None
+    counted: bool = False  # bytes moved are counted
     device: Device = field(default_factory=Device)
 
     def on(self, road: str) -> Case:
@@ -99,7 +100,7 @@ def write(case: Case, inputs: dict[str, np.ndarray], path: Path) -> None:
     road = -1 if case.road is None else ROADS.index(case.road)
     words = (
         layouts.TYPES.index(case.dtype), layouts.LAYOUTS.index(case.layout), op.ACTS.index(case.act), op.GATES.index(case.gate),
-        op.SKIPS.index(case.skip), op.EPILOGUES.index(case.epilogue), road, d.sm, d.multiprocessors, 0,
+        op.SKIPS.index(case.skip), op.EPILOGUES.index(case.epilogue), road, d.sm, d.multiprocessors, int(case.counted),
     )  # fmt: skip
     r = 0 if case.act == "none" else case.r
     longs = (case.n, case.c, r, case.hw, case.schedule, 0, d.shared_per_block, d.shared_per_multiprocessor, d.l2)
@@ -145,7 +146,7 @@ def run(binary: Path, cases: list[Case], folder: Path, **environment: str) -> li
     for case, inputs, path in zip(cases, drawn, paths, strict=True):
         write(case, inputs, path)
     done = subprocess.run([binary, *paths], capture_output=True, text=True, env=environment)
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     for case, inputs, path, line in zip(cases, drawn, paths, lines, strict=False):
         assert line["status"] == 0, f"{case}: CUDA error {line['status']}"
         check(case, inputs, Path(f"{path}.y").read_bytes())

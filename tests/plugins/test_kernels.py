@@ -6,13 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.cases import ROADS, Case, run
-from tests.plugins.compiling import TESTS, compiled
 from tests.plugins.drawn import KINDS, drawn, edges
-
-
-@pytest.fixture(scope="session")
-def binary() -> Path:
-    return compiled(TESTS / "run_cases.cpp")
 
 
 @pytest.mark.parametrize(("dtype", "layout"), KINDS)

@@ -112,6 +112,7 @@ inline int __dp4a(int a, int b, int sum) {
 
 inline void __threadfence() {}
 inline void __stcs(uint4* to, const uint4& value) { *to = value; }
+inline uint4 __ldcs(const uint4* from) { return *from; }
 
 inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t) {
     std::memset(to, value, bytes);
@@ -148,7 +149,7 @@ inline float readFresh(const float* pointer) { return *pointer; }
 
 template <typename T>
 void countRead(const T* from, int elements = 1) {
-    simt::traffic().read(from, static_cast<std::size_t>(elements) * sizeof(T), simt::Grid::current().block);
+    simt::traffic().read(from, static_cast<std::size_t>(elements) * sizeof(T));
 }
 template <typename T>
 void countWrite(const T* to, int elements = 1) {
