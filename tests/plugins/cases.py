@@ -32,7 +32,7 @@ class Device:
 DEVICES = {
     "split": Device(),
     "cluster": Device(sm=90, multiprocessors=8, shared_per_block=100 * 1024, shared_per_multiprocessor=120 * 1024),
-    "persistent": Device(sm=80, multiprocessors=5, l2=4 << 20),
+    "persistent": Device(sm=80, multiprocessors=5),
 }
 
 
@@ -57,8 +57,17 @@ class Case:
     device: Device = field(default_factory=Device)
 
     def on(self, road: str) -> Case:
-        """The case on a road, on that road's device."""
-        return replace(self, road=road, device=DEVICES[road])
+        """The case on a road, on that road's device; the persistent road's L2 holds one group of images or two."""
+        device = DEVICES[road]
+        if road == "persistent":
+            device = replace(device, l2=(3 + 3 * (self.seed % 2)) * self.image_bytes)
+        return replace(self, road=road, device=device)
+
+    @property
+    def image_bytes(self) -> int:
+        """Of x, one image, padding included."""
+        atom = layouts.ATOMS[self.layout]
+        return -(-self.c // atom) * atom * self.hw * layouts.SIZES[self.dtype]
 
     @property
     def variant(self) -> op.Variant:
@@ -140,16 +149,17 @@ def check(case: Case, inputs: dict[str, np.ndarray], raw: bytes) -> None:
 
 
 def run(binary: Path, cases: list[Case], folder: Path, **environment: str) -> list[dict[str, Any]]:
-    """Runs cases in one process and checks each; what the program said of each is returned."""
+    """Runs cases in one process and checks each; what the program said of each is returned, the barriers reached in the last one."""
     drawn = [inputs_of(case) for case in cases]
     paths = [folder / f"{number}.case" for number in range(len(cases))]
     for case, inputs, path in zip(cases, drawn, paths, strict=True):
         write(case, inputs, path)
-    done = subprocess.run([binary, *paths], capture_output=True, text=True, env=environment)
+    done = subprocess.run([binary, *paths], capture_output=True, text=True, env=environment, timeout=300)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     for case, inputs, path, line in zip(cases, drawn, paths, lines, strict=False):
         assert line["status"] == 0, f"{case}: CUDA error {line['status']}"
         check(case, inputs, Path(f"{path}.y").read_bytes())
     assert done.returncode == 0, f"{cases[min(len(lines), len(cases) - 1)]}: exit {done.returncode}\n{done.stderr[-3000:]}"
     assert len(lines) == len(cases)
+    lines[-1]["barriers"] = [line.removeprefix("barrier ") for line in done.stdout.splitlines() if line.startswith("barrier ")]
     return lines

@@ -7,16 +7,8 @@ import pytest
 
 from tests.plugins.cases import DEVICES, ROADS, Case, Device, run
 from tests.plugins.drawn import KINDS
-from tests.plugins.layouts import ATOMS
 
-SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 LAUNCHES = {"split": 3, "cluster": 1, "persistent": 1}
-
-
-def image_bytes(case: Case) -> int:
-    """Of x, one image, padding included."""
-    atom = ATOMS[case.layout]
-    return -(-case.c // atom) * atom * case.hw * SIZES[case.dtype]
 
 
 def moved(binary: Path, folder: Path, case: Case) -> dict:
@@ -30,7 +22,7 @@ def moved(binary: Path, folder: Path, case: Case) -> dict:
 @pytest.mark.parametrize("skip", ["none", "add"])
 def test_x_and_the_residual_come_from_memory_once(binary: Path, tmp_path: Path, road: str, dtype: str, layout: str, skip: str) -> None:
     case = Case(dtype=dtype, layout=layout, n=5, c=40, r=8, hw=208, skip=skip, epilogue="relu").on(road)
-    size = case.n * image_bytes(case)
+    size = case.n * case.image_bytes
     got = moved(binary, tmp_path, case)
     assert got["launches"] == LAUNCHES[road]
     # Rows of 208 elements begin on 16 bytes, so every byte is asked for as often as the road reads it, not once more.
@@ -44,7 +36,7 @@ def test_x_and_the_residual_come_from_memory_once(binary: Path, tmp_path: Path, 
 @pytest.mark.parametrize("road", ROADS)
 def test_rows_that_begin_anywhere_cost_no_second_fetch(binary: Path, tmp_path: Path, road: str, dtype: str, layout: str) -> None:
     case = Case(dtype=dtype, n=4, c=37, r=8, hw=49, skip="add").on(road)
-    size = case.n * image_bytes(case)
+    size = case.n * case.image_bytes
     got = moved(binary, tmp_path, case)
     rows = case.n * case.c
     assert got["fetched"] == -(-size // 32) * 32
@@ -59,7 +51,7 @@ def test_rows_that_begin_anywhere_cost_no_second_fetch(binary: Path, tmp_path: P
 @pytest.mark.parametrize(("dtype", "layout"), KINDS)
 def test_the_second_read_comes_from_l2_on_the_persistent_road(binary: Path, tmp_path: Path, dtype: str, layout: str) -> None:
     case = Case(dtype=dtype, layout=layout, n=12, c=64, r=8, hw=224, skip="add", epilogue="relu")
-    image = image_bytes(case)
+    image = case.image_bytes
     case = replace(
         case, road=None, device=Device(sm=80, multiprocessors=4, l2=6 * image)
     )  # 3/4 of it holds two images for each of two groups
@@ -73,7 +65,7 @@ def test_the_second_read_comes_from_l2_on_the_persistent_road(binary: Path, tmp_
 def test_the_split_road_would_fetch_such_a_batch_twice(binary: Path, tmp_path: Path) -> None:
     """The counter can tell: the same batch and L2 as above on the road for batches that fit L2."""
     case = Case(dtype="float16", n=12, c=64, r=8, hw=224)
-    image = image_bytes(case)
+    image = case.image_bytes
     got = moved(binary, tmp_path, replace(case, road="split", device=Device(sm=80, multiprocessors=4, l2=6 * image)))
     assert got["furthest"] > 3 * image
     assert got["fetched"] > 1.5 * case.n * image

@@ -92,6 +92,7 @@ class Scheduler {
     //: The running fiber waits until `until()` is true.
     void waitUntil(const Place& place, std::function<bool()> until) {
         current_->until = std::move(until);
+        polling_.push_back(current_);
         wait(place);
     }
 
@@ -110,7 +111,7 @@ class Scheduler {
     }
 
     Fiber* next() {
-        if (queue_.empty()) poll();
+        poll();
         if (queue_.empty()) deadlock();
         Fiber* fiber = queue_.top().second;
         queue_.pop();
@@ -119,10 +120,13 @@ class Scheduler {
     }
 
     void poll() {
-        for (Fiber& fiber : fibers_) {
-            if (fiber.waits && fiber.until && fiber.until()) {
-                fiber.until = nullptr;
-                ready(fiber);
+        for (std::size_t i = 0; i < polling_.size();) {
+            if (polling_[i]->until()) {
+                ready(*polling_[i]);
+                polling_[i] = polling_.back();
+                polling_.pop_back();
+            } else {
+                ++i;
             }
         }
     }
@@ -153,6 +157,7 @@ class Scheduler {
     const std::function<void(int)>* body_ = nullptr;
     Fiber* current_ = nullptr;
     std::priority_queue<Entry> queue_;
+    std::vector<Fiber*> polling_;
     static inline Scheduler* active_ = nullptr;
 };
 
