@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def sized(height: int, width: int, share: float) -> dict[str, int | tuple[int, i
     return {"resize": (int(height / share), int(width / share)), "crop": (height, width)}
 
 
-def decode(path: Path, color: str = "RGB") -> Image.Image:
+def decode(path: Path | BinaryIO, color: str = "RGB") -> Image.Image:
     """Decodes an image to 8-bit RGB (for "RGB" and "BGR") or L, the EXIF orientation applied.
 
     Raises:
