@@ -31,7 +31,9 @@ def inside(folder: Path, name: str) -> Path:
     """
     path = folder / name
     if not name or "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
-        raise ArtifactError(f"a manifest in {folder} names {name!r}, which is not a file in that folder", "do not use it, or build it again")
+        raise ArtifactError(
+            f"a manifest in {folder} names {name!r}, which is not a file in that folder", "do not use it, or build it again"
+        )
     return path
 
 

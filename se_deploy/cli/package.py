@@ -24,7 +24,9 @@ def package(
     storage: Annotated[
         str | None, typer.Option(metavar="URI", help="Where the cluster finds the repository; else pvc://REPO.", show_default=False)
     ] = None,
-    container: Annotated[str | None, typer.Option(metavar="YY.MM", help="Triton's container; else by TensorRT.", show_default=False)] = None,
+    container: Annotated[
+        str | None, typer.Option(metavar="YY.MM", help="Triton's container; else by TensorRT.", show_default=False)
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a version that is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

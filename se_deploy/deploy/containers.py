@@ -1,7 +1,8 @@
 """Which of NVIDIA's Triton containers carries which TensorRT.
 
 Source: NVIDIA's release notes of Triton Inference Server, "Container Versions", and the Deep Learning Frameworks Support Matrix
-(docs.nvidia.com/deeplearning/frameworks/support-matrix). ONNX Runtime's: docs/introduction/compatibility.md of triton-inference-server/server.
+(docs.nvidia.com/deeplearning/frameworks/support-matrix). ONNX Runtime's: docs/introduction/compatibility.md in
+triton-inference-server/server.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ def contract(manifest: EngineManifest, max_batch: int | None = None) -> Contract
     Raises:
         PackageError: `max_batch` contradicts the graph or its profile, a type has no name in Triton, or labels fit no output.
     """
-    batched = all(isinstance(spec.shape[0] if spec.shape else 1, str) for spec in (*manifest.inputs, *manifest.outputs))
+    shapes = [*(spec.shape for spec in manifest.inputs), *(spec.shape for spec in manifest.outputs)]
+    batched = all(shape and isinstance(shape[0], str) for shape in shapes)
     largest = _largest(manifest, batched, max_batch)
     first = manifest.inputs[0]
     preferred = sorted({size for size in (first.opt[0], largest) if 1 < size <= largest}) if batched else []
@@ -96,7 +97,9 @@ def _largest(manifest: EngineManifest, batched: bool, asked: int | None) -> int:
     if not batched:
         fixed = manifest.inputs[0].shape[0] if manifest.inputs[0].shape else 1
         if asked is not None and asked > 1:
-            raise PackageError(f"--max-batch {asked}: the engine's batch is fixed at {fixed}", "export with --batch dynamic and build again")
+            raise PackageError(
+                f"--max-batch {asked}: the engine's batch is fixed at {fixed}", "export with --batch dynamic and build again"
+            )
         return 0
     largest, smallest = (pick(getattr(spec, end)[0] for spec in manifest.inputs) for pick, end in ((min, "max"), (max, "min")))
     if asked is not None and not 1 <= asked <= largest:

@@ -39,7 +39,9 @@ def check(manifest: EngineManifest, contract: Contract) -> None:
     made = picture_shape(manifest.preprocess)
     sizes = tensor.dims if contract.max_batch else tensor.dims[1:]
     if len(sizes) != 3 or any(size not in (-1, there) for size, there in zip(sizes, made, strict=True)):
-        raise PackageError(f"the preprocessing makes pictures of {list(made)}, the network takes {takes}", "export with --resize and --crop")
+        raise PackageError(
+            f"the preprocessing makes pictures of {list(made)}, the network takes {takes}", "export with --resize and --crop"
+        )
 
 
 def preprocess_config(name: str, manifest: EngineManifest, contract: Contract, instances: int) -> str:

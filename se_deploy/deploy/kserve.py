@@ -13,9 +13,7 @@ MOUNTED = "/mnt/models"
 REPLICAS = (1, 4)
 
 
-def service(
-    name: str, *, storage: str, tag: str, image: str | None, options: Sequence[str], gpu: bool, concurrency: int
-) -> str:
+def service(name: str, *, storage: str, tag: str, image: str | None, options: Sequence[str], gpu: bool, concurrency: int) -> str:
     """The service as YAML (serving.kserve.io/v1beta1).
 
     Args:

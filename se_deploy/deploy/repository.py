@@ -71,7 +71,8 @@ def check_config(root: Path, models: Sequence[Model], force: bool) -> None:
         there = root / model.name / "config.pbtxt"
         if not force and there.is_file() and there.read_text() != model.files["config.pbtxt"]:
             raise PackageError(
-                f"{there} is not what this engine's would be, and all versions share it", "add --force to replace it, or name another --name"
+                f"{there} is not what this engine's would be, and all versions share it",
+                "add --force to replace it, or name another --name",
             )
 
 

@@ -54,7 +54,8 @@ class Server:
         """
         scheme, _, rest = url.rpartition("://")
         address = rest.rstrip("/")
-        if scheme not in ("", "http", "https", "grpc") or not address or " " in address:
+        _, _, port = address.rpartition(":")
+        if scheme not in ("", "http", "https", "grpc") or not address or " " in address or (port.isdecimal() and int(port) > 65535):
             raise ServeError(f"{url!r} is not a server's address", "give http://HOST:8000 or grpc://HOST:8001")
         self._url, self._timeout, self._grpc = url, timeout, scheme == "grpc"
         try:
@@ -97,11 +98,11 @@ class Server:
             Refused: the server answers this request with an error.
             ServeError: the server is gone.
         """
+        data: NDArray[Any]
         if model.preprocess is None:
-            data = np.array(rows, dtype=np.object_).reshape(-1, 1)
-            data, kind = (data if model.max_batch else data.reshape(-1)), "BYTES"
+            kind, data = "BYTES", np.array(rows, dtype=np.object_).reshape((-1, 1) if model.max_batch else (-1,))
         else:
-            data, kind = np.stack(rows), "FP32"  # type: ignore[arg-type]
+            kind, data = "FP32", np.stack([np.asarray(row) for row in rows])
         feed = self._api.InferInput(model.input, list(data.shape), kind)
         feed.set_data_from_numpy(data)
         wanted = self._api.InferRequestedOutput(model.output, class_count=top)
@@ -132,7 +133,9 @@ class Server:
                 raise Refused(said) from error
             raise ServeError(f"{self._url}: {said}", "check that the server runs there and has loaded the model") from error
         except (OSError, ValueError) as error:  # a refused or broken connection; a port that is none
-            raise ServeError(f"{self._url} does not answer: {error or type(error).__name__}", "start the server, or name its address") from error
+            raise ServeError(
+                f"{self._url} does not answer: {error or type(error).__name__}", "start the server, or name its address"
+            ) from error
 
 
 def _is_vector(port: dict[str, Any]) -> bool:

@@ -18,13 +18,13 @@ import sysconfig
 from pathlib import Path
 
 HERE = Path(__file__).parent
-REQUIREMENTS = HERE / "requirements.txt"
+REQUIREMENTS, SCHEMA = HERE / "requirements.txt", HERE / "requirements-kserve.txt"
 STAND_INS = ("onnxruntime", "tensorrt")
 
 
 def folder() -> Path:
     """The environment's place: by interpreter and requirements, so that a change of either makes another."""
-    key = hashlib.sha256(f"{sys.version}\n{REQUIREMENTS.read_text()}".encode()).hexdigest()[:12]
+    key = hashlib.sha256(f"{sys.version}\n{REQUIREMENTS.read_text()}{SCHEMA.read_text()}".encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return cache / "se-deploy-tests" / f"triton-{key}"
 
@@ -40,6 +40,7 @@ def made() -> Path:
             subprocess.run([sys.executable, "-m", "venv", str(place / "venv")], check=True)
             pip = [str(place / "venv/bin/python"), "-m", "pip", "install", "-q", "-r", str(REQUIREMENTS)]
             subprocess.run(pip, check=True)
+            subprocess.run([*pip[:-2], "--no-deps", "-t", str(place / "venv" / "kserve"), "-r", str(SCHEMA)], check=True)
             (place / ".done").touch()
     return place / "venv"
 
