@@ -37,6 +37,19 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
+def runtime_sources() -> Path:
+    """The C++ loader's sources: in the package where it was installed as a wheel, beside it in a checkout.
+
+    Raises:
+        ArtifactError: there are none.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "_plugins" / "runtime", package.parent / "plugins" / "runtime"):
+        if (folder / "CMakeLists.txt").is_file():
+            return folder
+    raise ArtifactError(f"the C++ loader's sources are not in {package}", "install se-deploy again")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a path beside `path`, which takes its place when the block ends well and is removed when it does not.

@@ -118,7 +118,7 @@ def _beside(root: Path) -> Iterator[Path]:
 
 def _stage(model: Model, scratch: Path, there: Path, version: int) -> Path:
     folder = scratch / model.name
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number, other in versions(there.parent, model.name).items():
         if number != version:
             shutil.copytree(other, folder / other.name, symlinks=True, copy_function=_link)

@@ -8,6 +8,7 @@ from pathlib import Path
 from se_deploy import backends
 from se_deploy.artifacts import EngineManifest, Result, peak_rss_mb
 from se_deploy.deploy import config, containers, repository
+from se_deploy.deploy import cpp as cpp_project
 from se_deploy.deploy.contract import check_graph, contract
 from se_deploy.deploy.triton import Package, models
 from se_deploy.errors import ArtifactError, PackageError
@@ -15,10 +16,15 @@ from se_deploy.files import inside, sha256
 from se_deploy.stages.steps import engines
 
 
+class Contradiction(ValueError):
+    """Arguments that exclude each other: a mistake in the call, which the command line answers as it does any wrong usage."""
+
+
 def package(
     engine: str | Path | None = None,
     *,
-    triton: str | Path,
+    triton: str | Path | None = None,
+    cpp: str | Path | None = None,
     name: str | None = None,
     version: int = 1,
     max_batch: int | None = None,
@@ -29,11 +35,12 @@ def package(
     container: str | None = None,
     force: bool = False,
 ) -> Result:
-    """Writes an engine as a model that a stock Triton loads: whole or not at all, beside what else is in the repository.
+    """Writes an engine as a model that a stock Triton loads, or as a CMake project: whole or not at all.
 
     Args:
         engine: a file, or a name to look for under engines/; None takes the newest engine there.
-        triton: the model repository; made where it is not there.
+        triton: the model repository; made where it is not there, and what else is in it stays.
+        cpp: the project's folder; must not be there, or be forced. What follows but `force` is for Triton.
         name: the model's; default the engine's.
         version: the version to write; others stay.
         max_batch: the largest batch that the server may form; default the profile's largest.
@@ -48,9 +55,16 @@ def package(
         ArtifactError: there is no such engine, or it, its manifest and its plugin do not belong together.
         BackendError: only an engine of another backend is there.
         PackageError: what is asked contradicts the engine, or something else would be overwritten.
+        Contradiction: neither `triton` nor `cpp`, or both.
     """
+    if (triton is None) == (cpp is None):
+        raise Contradiction("say what to write: triton or cpp")
     started = time.perf_counter()
     path, manifest, notes = engines.described(engine, "package")
+    if cpp is not None:
+        output, described = _write_project(Path(cpp), path, manifest, force)
+        return _result(output, described, manifest, started, (*notes, f"{output / 'README.md'} has the commands that build and run it"))
+    assert triton is not None
     root, name = Path(triton), name or manifest.name
     config.platform(manifest)
     tag, remark = _container(manifest, container)
@@ -73,17 +87,37 @@ def package(
     folders = models(made)
     repository.check_config(root, folders, force)
     repository.write(root, folders, version)
+    remarks = (*notes, *filter(None, [remark]), f"{root / name / 'README.md'} has the command that starts the server")
+    return _result(root / made.names[-1], root / name / str(version) / "manifest.json", manifest, started, remarks)
+
+
+def _result(output: Path, described: Path, manifest: EngineManifest, started: float, notes: tuple[str, ...]) -> Result:
     return Result(
-        output=root / made.names[-1],
-        manifest=root / name / str(version) / "manifest.json",
+        output=output,
+        manifest=described,
         backend=manifest.backend,
         precision=manifest.precision,
         se_blocks=manifest.se_blocks,
         plugin_layers=manifest.plugin.layers if manifest.plugin else None,
         seconds=time.perf_counter() - started,
         peak_rss_mb=peak_rss_mb(),
-        notes=(*notes, *filter(None, [remark]), f"{root / name / 'README.md'} has the command that starts the server"),
+        notes=notes,
     )
+
+
+def _write_project(folder: Path, engine: Path, manifest: EngineManifest, force: bool) -> tuple[Path, Path]:
+    """The C++ project, which takes the place of one that is there only by force, and of nothing else."""
+    if manifest.backend not in cpp_project.supported():
+        raise PackageError(
+            f"the C++ loader opens no engine of {manifest.backend}", f"build with --backend {' or '.join(cpp_project.supported())}"
+        )
+    ours = (folder / "runtime" / "engine.h").is_file() and (folder / "model").is_dir()
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (ours and force))):
+        hint = "add --force to replace it" if ours else "name another folder"
+        raise PackageError(f"{folder} is there already", hint)
+    files = cpp_project.project(engine, manifest, _plugin(engine, manifest))
+    repository.write(folder.parent, [repository.Model(folder.name, files)], version=0)
+    return folder, folder / "model" / f"{engine.name}.json"
 
 
 def _container(manifest: EngineManifest, asked: str | None) -> tuple[str, str | None]:
