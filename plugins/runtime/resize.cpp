@@ -121,8 +121,15 @@ Image nearest(Image const& image, int width, int height) {
 
 Image resized(Image const& image, int width, int height, Interpolation how) {
     if (how == Interpolation::kNearest) return nearest(image, width, height);
-    Image made = image.width == width ? image : across(image, width, how);
-    return made.height == height ? made : down(made, height, how);
+    // Each pass rounds, so their order shows. Pillow 13 begins with the rows where that drops more than twice as many lines; the rule was
+    // found by comparing both orders with what it gives, for thousands of sizes.
+    bool const downFirst = height < image.height && image.height - height > 2 * (image.width - width);
+    Image made = image;
+    for (bool const vertical : {downFirst, !downFirst}) {
+        if (vertical && made.height != height) made = down(made, height, how);
+        if (!vertical && made.width != width) made = across(made, width, how);
+    }
+    return made;
 }
 
 }  // namespace se::runtime
