@@ -15,7 +15,7 @@ constexpr std::uintmax_t kMaxBytes = 64U << 20;
 constexpr int64_t kMaxExtent = (int64_t{1} << 31) - 1;
 constexpr std::size_t kMaxRank = 8, kMaxPorts = 64;
 //: Pixels of a side; a resize or crop beyond it is a mistake or an attack.
-constexpr int kMaxSide = 16384;
+constexpr int kMaxSide = 8192;
 
 constexpr std::array<std::string_view, 8> kTypes{"float32", "float16", "float64", "int8", "uint8", "int32", "int64", "bool"};
 constexpr std::array<std::size_t, 8> kBytes{4, 2, 8, 1, 1, 4, 8, 1};

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from se_deploy.artifacts import EngineManifest, InputSpec, OutputSpec
 from se_deploy.errors import PackageError
+from se_deploy.images import check_sane
+
+#: Of one request: 2 GB, the most that gRPC and protobuf take, is half a billion float32.
+MAX_ELEMENTS = 1 << 29
 
 #: What a graph says of an input or output: name, NumPy's name of the type, shape.
 Port = tuple[str, str, Sequence[int | str]]
@@ -53,10 +58,13 @@ def contract(manifest: EngineManifest, max_batch: int | None = None) -> Contract
         max_batch: the largest batch that a server may form; None: the profile's largest.
 
     Raises:
+        ImageError: no image could be prepared as the manifest says.
         PackageError: `max_batch` contradicts the graph or its profile, a type has no name in Triton, or labels fit no output.
     """
+    check_sane(manifest.preprocess)
     shapes = [*(spec.shape for spec in manifest.inputs), *(spec.shape for spec in manifest.outputs)]
     batched = all(shape and isinstance(shape[0], str) for shape in shapes)
+    _check_profiles(manifest)
     largest = _largest(manifest, batched, max_batch)
     first = manifest.inputs[0]
     preferred = sorted({size for size in (first.opt[0], largest) if 1 < size <= largest}) if batched else []
@@ -91,6 +99,19 @@ def check_graph(manifest: EngineManifest, inputs: Sequence[Port], outputs: Seque
                     f"{kind} {spec.name} is {spec.dtype} {list(spec.shape)} in the manifest and {dtype} {list(shape)} in the graph",
                     "build the engine again",
                 )
+
+
+def _check_profiles(manifest: EngineManifest) -> None:
+    """Refuses sizes that contradict each other or that no request can have, before anything is made of that size."""
+    if not manifest.inputs or not manifest.outputs:
+        raise PackageError("the manifest names no input or no output", "build the engine again")
+    for spec in manifest.inputs:
+        whole = [spec.min, spec.opt, spec.max]
+        same = all(len(sizes) == len(spec.shape) for sizes in whole)
+        grows = same and all(1 <= low <= best <= high for low, best, high in zip(*whole, strict=True))
+        kept = same and all(isinstance(size, str) or size == best for size, best in zip(spec.shape, spec.opt, strict=True))
+        if not (grows and kept and math.prod(spec.max) <= MAX_ELEMENTS):
+            raise PackageError(f"input {spec.name} {list(spec.shape)} has sizes that no request can have", "build the engine again")
 
 
 def _largest(manifest: EngineManifest, batched: bool, asked: int | None) -> int:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from se_deploy.artifacts import EngineManifest, InputSpec, Preprocess
-from se_deploy.images import preprocess
+from se_deploy.images import prepared_shape, preprocess
 
 #: Of the picture from which the sample is made, in pixels; odd, and larger than what most networks take.
 SIZE = (501, 375)
@@ -22,8 +22,8 @@ def samples(manifest: EngineManifest) -> dict[str, NDArray[np.generic]]:
 
 def _row(spec: InputSpec, how: Preprocess, seed: int) -> NDArray[np.generic]:
     sizes: Sequence[int] = spec.opt[1:] if spec.shape and isinstance(spec.shape[0], str) else spec.opt
-    picture = preprocess(_picture("L" if how.color == "L" else "RGB"), how)
-    if spec.dtype == "float32" and tuple(sizes[-3:]) == picture.shape:
+    if spec.dtype == "float32" and tuple(sizes[-3:]) == picture_shape(how):
+        picture = preprocess(_picture("L" if how.color == "L" else "RGB"), how)
         return np.ascontiguousarray(np.broadcast_to(picture, tuple(sizes)))
     if np.dtype(spec.dtype).kind == "f":
         return np.asarray(np.random.default_rng(seed).standard_normal(tuple(sizes))).astype(spec.dtype)
@@ -37,6 +37,6 @@ def _picture(mode: str) -> Image.Image:
     return Image.fromarray(np.stack(waves, axis=2).astype(np.uint8)).convert(mode)
 
 
-def picture_shape(how: Preprocess) -> tuple[int, ...]:
-    """(channels, height, width) that a preprocessing makes of a picture, or of this one where the size stays the picture's own."""
-    return preprocess(_picture("L" if how.color == "L" else "RGB"), how).shape
+def picture_shape(how: Preprocess) -> tuple[int, int, int]:
+    """(channels, height, width) that a preprocessing makes of this picture: of any, where it says the size."""
+    return prepared_shape(how, *SIZE)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from se_deploy.artifacts import Preprocess, Record
-from se_deploy.errors import ServeError
+from se_deploy.errors import ImageError, ServeError
+from se_deploy.images import check_sane
 
 #: Input types of NumPy arrays, by Triton's name in a configuration.
 _PICTURES, _BYTES = "TYPE_FP32", "TYPE_STRING"
@@ -146,8 +147,10 @@ def _is_vector(port: dict[str, Any]) -> bool:
 
 def _preprocess(name: str, config: dict[str, Any]) -> Preprocess:
     try:
-        return Preprocess.model_validate_json(config["parameters"]["preprocess"]["string_value"])
-    except (KeyError, ValueError) as error:
+        made = Preprocess.model_validate_json(config["parameters"]["preprocess"]["string_value"])
+        check_sane(made)  # the server is not ours
+        return made
+    except (KeyError, ValueError, ImageError) as error:
         raise ServeError(
             f"model {name} does not say how its images are prepared", "package it with this version of se-deploy, or ask its ensemble"
         ) from error

@@ -32,8 +32,9 @@ int cuMemAlloc_v2(unsigned long long* made, size_t bytes) {{ *made = (unsigned l
 int cuMemFree_v2(unsigned long long made) {{ free((void*)made); return 0; }}
 int cuMemAllocHost_v2(void** made, size_t bytes) {{ *made = malloc(bytes); return 0; }}
 int cuMemFreeHost(void* made) {{ free(made); return 0; }}
-int cuMemcpyHtoDAsync_v2(unsigned long long to, const void* from, size_t bytes, void* stream) {{ memcpy((void*)to, from, bytes); return 0; }}
-int cuMemcpyDtoHAsync_v2(void* to, unsigned long long from, size_t bytes, void* stream) {{ memcpy(to, (void*)from, bytes); return 0; }}
+typedef unsigned long long Address;
+int cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, void* stream) {{ memcpy((void*)to, from, bytes); return 0; }}
+int cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void* stream) {{ memcpy(to, (void*)from, bytes); return 0; }}
 """
 
 

@@ -1,4 +1,4 @@
-"""The loader's preprocessing against Pillow's and NumPy's: bit for bit, on photographs and on noise, in every way that a manifest can say."""
+"""The loader's preprocessing against Pillow's and NumPy's: bit for bit, on photographs and on noise, in every way a manifest can say."""
 
 from __future__ import annotations
 

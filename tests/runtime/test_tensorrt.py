@@ -1,4 +1,4 @@
-"""Plans in the C++ loader on a machine without a GPU, under AddressSanitizer: every reason not to load one, told before TensorRT tells its own."""
+"""Plans in the C++ loader on a machine without a GPU, under AddressSanitizer: every reason not to load one, told first."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def plugin_named(file: str) -> Callable[[Path], None]:
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a truncated plan": (lambda p: p.write_bytes(p.read_bytes()[:-1]), "is not the engine that the manifest describes: it was cut off or changed"),
+    "a truncated plan": (lambda p: p.write_bytes(p.read_bytes()[:-1]), "the engine that the manifest describes: it was cut off or changed"),
     "an empty plan": (lambda p: p.write_bytes(b""), "it was cut off or changed"),
     "a changed plan": (lambda p: p.write_bytes(b"X" + p.read_bytes()[1:]), "it was cut off or changed"),
-    "an old major": (lambda p: engines.changed(p, versions={"tensorrt": "8.6.1"}), "is a plan of TensorRT 8.6.1, and this loader knows 10 to 11"),
+    "an old major": (lambda p: engines.changed(p, versions={"tensorrt": "8.6.1"}), "TensorRT 8.6.1, and this loader knows 10 to 11"),
     "a major to come": (lambda p: engines.changed(p, versions={"tensorrt": "12.0"}), "is a plan of TensorRT 12.0"),
     "no version": (lambda p: engines.changed(p, versions={}), "the manifest does not say which TensorRT built"),
     "no number": (lambda p: engines.changed(p, versions={"tensorrt": "ten"}), "the manifest does not say which TensorRT built"),

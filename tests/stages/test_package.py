@@ -147,7 +147,7 @@ REFUSED: dict[str, tuple[Callable[[Path], dict[str, object]], str]] = {
         "the engine takes no batch below 4, and a server sends single ones too",
     ),
     "other sizes than the graph's": (
-        lambda e: {"engine": _with(e, shape=("N", 3, 64, 64))},
+        lambda e: {"engine": _with(e, shape=("N", 3, 64, 64), **dict.fromkeys(("min", "opt", "max"), (1, 3, 64, 64)))},
         r"input x is float32 \['N', 3, 64, 64\] in the manifest and float32 \['N', 3, 32, 32\] in the graph",
     ),
     "another type than the graph's": (lambda e: {"engine": _with(e, dtype="float16")}, "input x is float16"),
@@ -163,6 +163,15 @@ REFUSED: dict[str, tuple[Callable[[Path], dict[str, object]], str]] = {
         r"the preprocessing makes pictures of \[3, 48, 48\], the network takes x float32",
     ),
     "an old container's python": (lambda e: {"engine": e, "ensemble": True, "container": "24.08"}, "--ensemble needs Python 3.11"),
+    "three means for grey": (lambda e: {"engine": edited(e, preprocess=Preprocess(color="L"))}, "mean and std have 3 and 3 values for 1"),
+    "a std of nothing": (lambda e: {"engine": edited(e, preprocess=Preprocess(std=(1, 0, 1)))}, "are no numbers to count with"),
+    "a std that float32 rounds to nothing": (lambda e: {"engine": edited(e, preprocess=Preprocess(std=(1, 1e-50, 1)))}, "no numbers"),
+    "a resize of a billion": (lambda e: {"engine": edited(e, preprocess=Preprocess(resize=10**9))}, "asks for 1000000000 pixels"),
+    "a crop of nothing": (lambda e: {"engine": edited(e, preprocess=Preprocess(crop=(0, 5)))}, "asks for 0 pixels"),
+    "no input": (lambda e: {"engine": edited(e, inputs=())}, "the manifest names no input or no output"),
+    "a profile of another rank": (lambda e: {"engine": _with(e, opt=(1,))}, "has sizes that no request can have"),
+    "a profile of terabytes": (lambda e: {"engine": _with(e, max=(2**40, 3, 32, 32))}, "has sizes that no request can have"),
+    "a profile that is not the shape's": (lambda e: {"engine": _with(e, opt=(8, 3, 16, 32))}, "has sizes that no request can have"),
     "no engine": (lambda e: {"engine": e.with_name("none.onnx")}, "no engine"),
 }
 
