@@ -19,6 +19,7 @@ from se_deploy.cli.export import export
 from se_deploy.cli.fuse import fuse
 from se_deploy.cli.inspect import inspect
 from se_deploy.cli.package import package
+from se_deploy.cli.plugin import app as plugin
 from se_deploy.errors import SeDeployError
 
 INTERRUPTED = 130
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 for command in (export, inspect, fuse, calibrate, build, bench, package, client, demo):
     app.command()(command)
+app.add_typer(plugin, name="plugin")
 
 
 @app.callback(invoke_without_command=True)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from se_deploy.artifacts import Progress, silent
 from se_deploy.errors import ArtifactError
 from se_deploy.stages.steps import engines as built
+from se_deploy.stages.steps import runnable, trials
 from se_deploy.stages.steps import samples as tried
-from se_deploy.stages.steps import trials
 from se_deploy.verify import latency
 from se_deploy.verify.intervals import Interval
 from se_deploy.verify.report import BenchReport, Latency, Run
@@ -68,6 +68,8 @@ def bench(
     """
     names = [engines] if engines is None or isinstance(engines, str | Path) else engines
     found = [built.find(name) for name in names]
+    for engine in found:
+        runnable.check(engine)
     outcome = _Outcome(notes=[*(note for engine in found for note in engine.notes), *filter(None, [latency.busy()])])
     if runtime == "cpp":
         outcome.notes.append("engines run in the C++ loader (plugins/runtime)")
