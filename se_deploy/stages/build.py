@@ -29,6 +29,7 @@ from se_deploy.quant.place import place
 from se_deploy.stages.calibrate import calibrate
 from se_deploy.stages.steps import exported
 from se_deploy.stages.steps.exported import ENGINES, Exported
+from se_deploy.stages.steps.typed import strongly_typed_int8
 
 
 class Contradiction(ValueError):
@@ -61,7 +62,8 @@ def build(
         model: a model directory or its model.onnx; None takes the newest export under engines/.
         fp32: build in FP32. At most one of the three; with none, the backend's default is taken (FP32 on ONNX Runtime, else FP16).
         fp16: build in FP16; means, gates, inputs and outputs stay FP32.
-        int8: build in INT8. Inside SE blocks everything is FP32; on TensorRT what they read and give is int8.
+        int8: build in INT8. Inside SE blocks everything is FP32; on TensorRT what they
+            read and give is int8, and what has no pair is FP16.
         calib: a folder of images to measure the scales on (int8).
         scales: a scale file that `calibrate` wrote for this model (int8).
         backend: "auto" or one of `backends.NAMES`.
@@ -204,8 +206,10 @@ class _Job:
             return
         self.progress(f"write the model in {self.precision}", 0, None)
         model = read(self.source.model)
-        if self.scales is not None:
-            place(model, self.scales.tensors, signed=self.engine.signed_int8, integer_blocks=self.engine.strongly_typed and not plain)
+        if self.scales is not None and self.engine.strongly_typed:
+            model = strongly_typed_int8(model, self.scales.tensors, self.notes, integer_blocks=not plain)
+        elif self.scales is not None:
+            place(model, self.scales.tensors, signed=self.engine.signed_int8)
         elif self.precision == "fp16":
             model = to_half(model, self.notes)
         if plain:
