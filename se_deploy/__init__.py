@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from se_deploy.stages.bench import bench
     from se_deploy.stages.build import build
     from se_deploy.stages.calibrate import calibrate
+    from se_deploy.stages.client import client
     from se_deploy.stages.export import export
     from se_deploy.stages.fuse import fuse
     from se_deploy.stages.inspect import inspect
+    from se_deploy.stages.package import package
 
 __version__ = "0.1.0"
-__all__ = ["bench", "build", "calibrate", "export", "fuse", "inspect"]
+__all__ = ["bench", "build", "calibrate", "client", "export", "fuse", "inspect", "package"]
 
 
 def __getattr__(name: str) -> Any:

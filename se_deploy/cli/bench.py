@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from se_deploy.stages.bench import BenchReport, Interval, Run
+
+
+class Runtime(StrEnum):
+    """What runs the engines."""
+
+    python = "python"
+    cpp = "cpp"
 
 
 def bench(
@@ -27,6 +35,9 @@ def bench(
     warmup: Annotated[float, typer.Option(min=0, help="Seconds of calls before measuring, at least three calls.")] = 1.0,
     duration: Annotated[float, typer.Option(min=0.01, help="Seconds of measuring for each engine and batch.")] = 3.0,
     threads: Annotated[int | None, typer.Option(min=1, help="For engine and PyTorch alike; else PyTorch's.", show_default=False)] = None,
+    runtime: Annotated[
+        Runtime, typer.Option(help="cpp: the C++ loader that `package --cpp` deploys, compiled the first time.")
+    ] = Runtime.python,
     min_agreement: Annotated[
         float | None, typer.Option(min=0, max=100, help="Exit 3 where agreement is lower, in percent.", show_default=False)
     ] = None,
@@ -40,6 +51,7 @@ def bench(
       se-deploy bench engine.onnx
       se-deploy bench --data imgs/val --batch 1,8
       se-deploy bench engine.onnx --min-agreement 99 --json
+      se-deploy bench engine.onnx --runtime cpp
     """
     sizes = _sizes(batch)
     from se_deploy.stages.bench import bench as stage
@@ -53,6 +65,7 @@ def bench(
             warmup=warmup,
             duration=duration,
             threads=threads,
+            runtime=runtime.value,
             min_agreement=min_agreement,
             max_p99=max_p99,
             progress=progress,

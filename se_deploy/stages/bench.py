@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from se_deploy.artifacts import Progress, silent
 from se_deploy.errors import ArtifactError
 from se_deploy.stages.steps import engines as built
+from se_deploy.stages.steps import runnable, trials
 from se_deploy.stages.steps import samples as tried
-from se_deploy.stages.steps import trials
 from se_deploy.verify import latency
 from se_deploy.verify.intervals import Interval
 from se_deploy.verify.report import BenchReport, Latency, Run
@@ -33,6 +33,7 @@ def bench(
     warmup: float = 1.0,
     duration: float = 3.0,
     threads: int | None = None,
+    runtime: Literal["python", "cpp"] = "python",
     min_agreement: float | None = None,
     max_p99: float | None = None,
     progress: Progress = silent,
@@ -51,6 +52,7 @@ def bench(
         warmup: seconds of calls before measuring, at least three calls.
         duration: seconds of measuring for each engine and batch, and as many for the reference.
         threads: for engine and PyTorch alike; None takes PyTorch's own default.
+        runtime: "cpp" runs the engines in the C++ loader that `package --cpp` deploys, compiled here the first time.
         min_agreement: the report passes only where each engine agrees with the reference on so many percent of images.
         max_p99: the report passes only where each run's p99 is no more milliseconds.
         progress: called after each chunk of images, and at each round of measuring.
@@ -66,16 +68,21 @@ def bench(
     """
     names = [engines] if engines is None or isinstance(engines, str | Path) else engines
     found = [built.find(name) for name in names]
+    for engine in found:
+        runnable.check(engine)
     outcome = _Outcome(notes=[*(note for engine in found for note in engine.notes), *filter(None, [latency.busy()])])
+    if runtime == "cpp":
+        outcome.notes.append("engines run in the C++ loader (plugins/runtime)")
     # Behind the search, so that a wrong name is told before PyTorch's libraries are read.
     from se_deploy.stages.steps import reference as live
 
     threads = threads or live.default_threads()
+    library = _loader(progress) if runtime == "cpp" else None
     for folder in dict.fromkeys(engine.folder for engine in found):
         group = [engine for engine in found if engine.folder == folder]
         with ExitStack() as stack:
             reference = stack.enter_context(live.opened(folder, group[0].model, threads))
-            subjects = [subject for engine in group for subject in trials.opened(engine, batch, threads, stack)]
+            subjects = [subject for engine in group for subject in trials.opened(engine, batch, threads, stack, library)]
             samples, remarks = tried.choose(group[0], reference, data, labels)
             trials.compare(subjects, reference, samples, progress)
             outcome.notes += [*reference.notes, *remarks, *tried.skipped(samples)]
@@ -115,6 +122,12 @@ class _Outcome:
             failures=tuple(self.failures),
             notes=tuple(self.notes),
         )
+
+
+def _loader(progress: Progress) -> Path:
+    from se_deploy.backends import cpp
+
+    return cpp.library(progress)
 
 
 def _limits(runs: Sequence[Run], min_agreement: float | None, max_p99: float | None) -> list[str]:
