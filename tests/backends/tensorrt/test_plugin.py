@@ -1,8 +1,6 @@
 """The plugin in a real TensorRT-RTX: every variant a layer in every type, fields there and back, what it refuses and what it says."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +17,8 @@ from se_deploy.backends.tensorrt import RTX, TensorRT
 from se_deploy.errors import BackendError
 from se_deploy.op import VARIANTS, Variant
 from tests.backends.tensorrt import many
+from tests.backends.tensorrt.bound import BOUND, bound
 from tests.backends.tensorrt.running import in_rtx
-from tests.plugins import layouts
 
 C, R = 32, 8
 NUMBERS = {"alpha": 0.25, "beta": 0.5, "leak": 0.1, "x_scale": 0.05, "residual_scale": 0.05, "y_scale": 0.05}
@@ -194,21 +192,7 @@ def test_what_the_plugin_refuses_is_told_with_its_reason(
         built(model, tmp_path)
 
 
-#: What TensorRT has of the kernels' types and layouts: there is no kHWC8 of FP32.
-BOUND = [(dtype, layout) for dtype in layouts.LEGAL for layout in layouts.LEGAL[dtype] if (dtype, layout) != ("float32", "hwc8")]
-
-
-def bound(dtype: str, layout: str, folder: Path, plugin: Path, acts: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    """An engine of all variants with these activations, its ends bound to a format without any reformatting."""
-    variants = [v for v in VARIANTS.values() if v.int8 == (dtype == "int8") and v.act in acts]
-    onnx.save(many.network(variants, dtype), folder / "m.onnx")
-    words = ["tests.backends.tensorrt.formats", "tensorrt_rtx", str(plugin), str(folder / "m.onnx"), layout, str(folder / "e.plan")]
-    root = Path(__file__).parents[3]
-    with RTX.environment() as added:
-        return subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False, env=os.environ | added, cwd=root)
-
-
 @pytest.mark.parametrize(("dtype", "layout"), BOUND)
 def test_a_networks_ends_are_bound_in_every_format_of_the_kernels(dtype: str, layout: str, tmp_path: Path, plugin: Path) -> None:
-    done = bound(dtype, layout, tmp_path, plugin, ("none", "prelu"))
-    assert done.stdout.splitlines()[-1] == "72 True", done.stdout + done.stderr
+    done = bound(RTX, many.cases(dtype, layout, ("none", "prelu")), tmp_path, plugin)
+    assert done.stdout.splitlines()[-1:] == ["72 True"], done.stdout + done.stderr
