@@ -207,7 +207,9 @@ def test_unrelated(kind: str) -> None:
 
 
 def test_head_of_a_classifier() -> None:
-    check_left_alone(model(f"{GAP}  f = Flatten(p)  h = Gemm(f, w1t, b1)  a = Relu(h)  v = Gemm(a, w2t, b2)  y = Sigmoid(v)", y="float[N, 8] y"), [])
+    check_left_alone(
+        model(f"{GAP}  f = Flatten(p)  h = Gemm(f, w1t, b1)  a = Relu(h)  v = Gemm(a, w2t, b2)  y = Sigmoid(v)", y="float[N, 8] y"), []
+    )
 
 
 def test_block_on_a_map_decoded_from_a_pooled_vector() -> None:
@@ -233,5 +235,6 @@ def test_block_behind_a_partial_mean(between: str) -> None:
         "g = Sigmoid(v)  y = Mul(k, g)"
     )
     check(
-        model(body, x="float[N, 8, 5, 9] w0", y="float[N, 8, 9] y"), ["ReduceMean", *["Relu"] * (between == "Relu"), "relu_sigmoid_skip_none_then_none"]
+        model(body, x="float[N, 8, 5, 9] w0", y="float[N, 8, 9] y"),
+        ["ReduceMean", *["Relu"] * (between == "Relu"), "relu_sigmoid_skip_none_then_none"],
     )
