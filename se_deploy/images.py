@@ -22,6 +22,8 @@ from se_deploy.errors import ImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".tga", ".avif"})
 
+#: Bytes that an encoded image may have where it comes from, or goes to, another machine.
+MAX_ENCODED = 64 << 20
 #: Pixels of a side that a preprocessing may ask for; beyond it is a mistake or an attack.
 MAX_SIDE = 1 << 13
 
