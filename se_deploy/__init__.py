@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from se_deploy.stages.bench import bench
+    from se_deploy.stages.bisect import bisect
     from se_deploy.stages.build import build
     from se_deploy.stages.calibrate import calibrate
     from se_deploy.stages.export import export
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from se_deploy.stages.inspect import inspect
 
 __version__ = "0.1.0"
-__all__ = ["bench", "build", "calibrate", "export", "fuse", "inspect"]
+__all__ = ["bench", "bisect", "build", "calibrate", "export", "fuse", "inspect"]
 
 
 def __getattr__(name: str) -> Any:

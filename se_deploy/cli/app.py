@@ -11,6 +11,7 @@ import typer
 from se_deploy import __version__
 from se_deploy.cli import render
 from se_deploy.cli.bench import bench
+from se_deploy.cli.bisect import bisect
 from se_deploy.cli.build import build
 from se_deploy.cli.calibrate import calibrate
 from se_deploy.cli.demo import demo
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a trained Squeeze-and-Excitation network in PyTorch to a verified TensorRT deployment.",
 )
-for command in (export, inspect, fuse, calibrate, build, bench, demo):
+for command in (export, inspect, fuse, calibrate, build, bench, bisect, demo):
     app.command()(command)
 
 

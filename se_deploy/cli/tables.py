@@ -1,14 +1,16 @@
-"""The tables that `bench` and `run` print."""
+"""The tables that `bench`, `bisect` and `run` print."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from se_deploy.stages.bench import Accuracy, BenchReport, Interval, ReferenceRun, Run
+    from se_deploy.stages.bisect import Bisection, Place
 
 #: Rows of the tables that could go on: classes, images.
 MOST = 5
@@ -154,3 +156,49 @@ def _share(value: Interval | None) -> str:
 
 def _times(value: Interval) -> str:
     return f"{value.value:.2f}x [{value.low:.2f}, {value.high:.2f}]"
+
+
+def bisection(found: Bisection) -> None:
+    """Prints the verdict, the shares, and the pieces that are farthest from the reference by themselves."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(width=None if sys.stdout.isatty() else 280, highlight=False)
+    for sentence in _verdict(found):
+        console.print(escape(sentence), soft_wrap=True)
+    if found.shares:
+        table = _plain("alone in the FP32 network", ("SE block or layer",), ("share of the error", "error at the outputs"))
+        for share in found.shares[: 2 * MOST]:
+            table.add_row(share.name, f"{share.share:.1f} %", f"{share.output_error:.2g}")
+        console.print(table)
+    table = _plain("pieces farthest from the reference by themselves", ("tensor", "block or module", "nodes"), ("own error", "carried"))
+    for place in sorted(found.places, key=_own, reverse=True)[:MOST]:
+        nodes = ", ".join(place.nodes[-2:])
+        table.add_row(place.tensor, place.block or place.module, nodes, _error(place.own, place), _error(place.carried, place))
+    console.print(table)
+
+
+def _own(place: Place) -> float:
+    return float("inf") if place.own is None else place.own
+
+
+def _error(value: float | None, place: Place) -> str:
+    return place.non_finite or "" if value is None else f"{value:.2g}"
+
+
+def _verdict(found: Bisection) -> Iterator[str]:
+    ends = ", ".join(f"{o.name} {o.non_finite or f'{o.error:.2g}'}" for o in found.outputs)
+    yield f"{found.engine} ({found.backend} {found.precision}), {found.images} image(s): error at the outputs {ends}"
+    first = found.first
+    if first is None:
+        yield f"no place leaves the reference by more than {found.tolerance:g}"
+        return
+    where = f"SE block {first.block}" if first.block else f"layer {first.module}"
+    if found.kind == "own":
+        yield f"first place that leaves the reference by itself: {where}, tensor {first.tensor}, made by {', '.join(first.nodes)}"
+        yield f"alone on the reference's tensors it is {_error(first.own, first)} off ({found.tolerance:g} allowed)"
+    else:
+        yield f"no piece leaves the reference by itself by more than {found.tolerance:g}; what they round adds up"
+        yield f"first place where that passes {found.tolerance:g}: {where}, tensor {first.tensor} (own error {_error(first.own, first)})"
+    if found.saved is not None:
+        yield f"shown by ONNX Runtime alone: python {found.saved / 'reproduce.py'}"

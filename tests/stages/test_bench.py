@@ -283,7 +283,8 @@ def test_baselines_are_timed_in_the_same_rounds(here: Path) -> None:
     assert report.runs[0].baselines[0].latency_ms == report.runs[2].baselines[0].latency_ms
     with pytest.raises(ArtifactError, match=r"no engine none\.onnx"):
         quick(baseline=["none.onnx"])
-    wrong = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]> g (float[N, 3, 8, 8] x) => (float[N, 3, 8, 8] y) { y = Relu(x) }')
+    text = 'g (float[N, 3, 8, 8] x) => (float[N, 3, 8, 8] y) { y = Relu(x) }'
+    wrong = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {text}')
     onnx.save(wrong, "wrong.onnx")
     with pytest.raises(BackendError, match=r"the baseline wrong\.onnx takes \['N', 3, 8, 8\], small takes \[\[8, 3, 32, 32\]\]"):
         quick(baseline=["wrong.onnx"])
