@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from se_deploy.stages.export import export
     from se_deploy.stages.fuse import fuse
     from se_deploy.stages.inspect import inspect
+    from se_deploy.stages.run import run
 
 __version__ = "0.1.0"
-__all__ = ["bench", "bisect", "build", "calibrate", "export", "fuse", "inspect"]
+__all__ = ["bench", "bisect", "build", "calibrate", "export", "fuse", "inspect", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from se_deploy.cli.demo import demo
 from se_deploy.cli.export import export
 from se_deploy.cli.fuse import fuse
 from se_deploy.cli.inspect import inspect
+from se_deploy.cli.run import run
 from se_deploy.errors import SeDeployError
 
 INTERRUPTED = 130
@@ -31,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a trained Squeeze-and-Excitation network in PyTorch to a verified TensorRT deployment.",
 )
-for command in (export, inspect, fuse, calibrate, build, bench, bisect, demo):
+for command in (export, inspect, fuse, calibrate, build, bench, bisect, run, demo):
     app.command()(command)
 
 

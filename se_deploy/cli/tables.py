@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from se_deploy.stages.bench import Accuracy, BenchReport, Interval, ReferenceRun, Run
     from se_deploy.stages.bisect import Bisection, Place
+    from se_deploy.stages.run import RunReport
 
 #: Rows of the tables that could go on: classes, images.
 MOST = 5
@@ -202,3 +203,16 @@ def _verdict(found: Bisection) -> Iterator[str]:
         yield f"first place where that passes {found.tolerance:g}: {where}, tensor {first.tensor} (own error {_error(first.own, first)})"
     if found.saved is not None:
         yield f"shown by ONNX Runtime alone: python {found.saved / 'reproduce.py'}"
+
+
+def steps(done: RunReport) -> None:
+    """Prints what was done, skipped or planned, and the bench's tables."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 280, highlight=False)
+    table = _plain(done.model, ("step", "status", "why"), ("seconds",))
+    for step in done.steps:
+        table.add_row(step.name, step.status, step.why, "" if step.seconds is None else f"{step.seconds:.1f}")
+    console.print(table)
+    if done.bench is not None:
+        bench(done.bench)
