@@ -5,6 +5,7 @@ set -euo pipefail
 
 packages=()
 command -v g++ >/dev/null || packages+=(g++)
+command -v chromium >/dev/null || packages+=(chromium)  # opens the HTML reports
 
 if [ ${#packages[@]} -gt 0 ]; then
     apt-get update -q

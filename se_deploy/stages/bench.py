@@ -82,7 +82,7 @@ def bench(
     """
     with ExitStack() as outer:
         # Made first, so that a place that cannot be written is said before the work.
-        page = None if html is None else outer.enter_context(replacing(Path(html)))
+        page = None if html is None else outer.enter_context(replacing(_page(html)))
         names = [engines] if engines is None or isinstance(engines, str | Path) else engines
         found = [built.find(name) for name in names]
         outcome = _Outcome(notes=[*(note for engine in found for note in engine.notes), *filter(None, [latency.busy()])])
@@ -105,6 +105,12 @@ def bench(
 
             page.write_text(drawn(report), encoding="utf-8")
     return report
+
+
+def _page(html: str | Path) -> Path:
+    if Path(html).is_dir():
+        raise ArtifactError(f"{html} is a folder", "name a file with --html")
+    return Path(html)
 
 
 @dataclass(frozen=True)

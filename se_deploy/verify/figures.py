@@ -25,6 +25,7 @@ def figures(report: BenchReport) -> dict[str, dict[str, Any]]:
         made["classes"] = _classes(report)
     drawn: dict[str, dict[str, Any]] = {}
     for key, (traces, layout) in made.items():
+        layout["title"] = {**_LAYOUT["title"], **layout["title"]}
         drawn[key] = json.loads(go.Figure(traces, {**_LAYOUT, **layout}).to_json())
     return drawn
 
@@ -33,6 +34,7 @@ _LAYOUT: dict[str, Any] = {
     "template": "none",
     "margin": {"l": 55, "r": 15, "t": 35, "b": 45},
     "font": {"family": "system-ui, sans-serif", "size": 12},
+    "title": {"font": {"size": 13}},
     "legend": {"orientation": "h", "y": -0.2},
     "hoverlabel": {"namelength": -1},
 }
@@ -74,9 +76,10 @@ def _speedup(report: BenchReport) -> Chart:
         marker = {"size": 9, "color": _colour(place)}
         points = _whiskers([run.speedup for run in runs], x=batches, name=engine, mode="markers", marker=marker)
         traces.append({"type": "scatter", **points})
-    layout = {"title": {"text": "Speed-up over the reference, 95 % intervals"}, "xaxis": {"title": {"text": "batch"}, "type": "category"}}
+    layout = {"title": {"text": "Speed-up over the reference, 95 % intervals"}, "scattermode": "group"}
     line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1, "line": {"dash": "dot", "color": _GREY}}
-    return traces, {**layout, "yaxis": {"title": {"text": "times"}, "rangemode": "tozero"}, "shapes": [line]}
+    axes = {"xaxis": {"title": {"text": "batch"}, "type": "category"}, "yaxis": {"title": {"text": "times"}, "rangemode": "tozero"}}
+    return traces, {**layout, **axes, "shapes": [line]}
 
 
 def _throughput(report: BenchReport) -> Chart:

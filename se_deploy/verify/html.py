@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -32,6 +32,7 @@ def page(report: BenchReport) -> str:
         if run.engine not in seen:
             seen.add(run.engine)
             parts += _accuracy(run, f"runs.{number}.accuracy", Values(data))
+    parts.append(_list("Remarks", report.notes))
     parts += [_json("report", data), _json("figures", charts), f"<script type=text/plain id=plotly>{_plotly()}</script>"]
     own = files("se_deploy.verify") / "page"
     style, script = ((own / file).read_text(encoding="utf-8") for file in ("style.css", "script.js"))
@@ -47,9 +48,13 @@ def _head(report: BenchReport) -> Iterator[str]:
     first = report.runs[0]
     threads = ", ".join(map(str, report.threads))
     yield f"<p><small>{escape(first.device)}, {threads} thread(s), se-deploy {__version__}</small></p>"
-    for title, said in (("What did not pass", report.failures), ("Remarks", tuple(dict.fromkeys(report.notes)))):
-        if said:
-            yield f"<h2>{title}</h2><ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in said)}</ul>"
+    yield _list("What did not pass", report.failures)
+
+
+def _list(title: str, said: Iterable[str]) -> str:
+    """Sentences, each once; empty where there are none."""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in dict.fromkeys(said))
+    return f"<h2>{title}</h2><ul>{items}</ul>" if items else ""
 
 
 def _included(report: BenchReport, values: Values) -> str:
