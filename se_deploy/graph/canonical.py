@@ -18,6 +18,7 @@ from se_deploy.graph.extents import Sizing
 from se_deploy.graph.forms import Labels, Pool, Unknown, Vector, settled
 from se_deploy.graph.labels import SHAPERS, shaped
 from se_deploy.graph.layers import LAYERS, NoLayer, layered
+from se_deploy.graph.pairs import PAIRS, is_never_negative, scaling, undone
 from se_deploy.graph.pools import POOLS, again, pooled, resolve
 from se_deploy.graph.view import Node, View
 
@@ -113,6 +114,8 @@ class Canonical:
             return self._unknown(node, output, read, blocked.id, blocked.detail)
         if self.view.is_same(node):
             return first
+        if node.op in PAIRS:
+            return self._rounded(node, first) or self._unknown(node, output, read, "quantized", node.name)
         if node.op in SHAPERS and node.inputs[0] in self.vectors:
             return shaped(self.view, node, first) or self._unknown(node, output, read, "reshaped")
         if node.op in LAYERS:
@@ -123,6 +126,18 @@ class Canonical:
         if node.op in ELEMENTWISE:
             return self._elementwise(node, output, read)
         return self._unknown(node, output, read, _ODD.get(node.op, "other-op"), node.op)
+
+    def _rounded(self, node: Node, vector: Vector) -> Vector | None:
+        """A pair's half on a vector: seen through, but for the Relu that a pair which cuts at zero may stand for."""
+        if node.op == "DequantizeLinear":
+            return vector if undone(self.view, node) is not None else None
+        known = scaling(self.view, node)
+        if known is None or not known.cuts_at_zero:
+            return vector if known is not None else None
+        if isinstance(vector.base, Pool) and vector.is_plain and is_never_negative(self.view, vector.base.map):
+            return vector
+        curve = curves.apply("Relu", (vector.curve,), {})
+        return None if curve is None else replace(vector, curve=curve)
 
     def _elementwise(self, node: Node, output: str, read: list[Vector]) -> Vector | None:
         """One more step of the curve, if all vectors that the node reads are curves of the same one and lie alike."""
@@ -187,7 +202,6 @@ _ODD = {
     "GroupNormalization": "normalised",
     "LpNormalization": "normalised",
     "ReduceMean": "normalised",
-    "QuantizeLinear": "quantized",
     "DynamicQuantizeLinear": "quantized",
 }
 

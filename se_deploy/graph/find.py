@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from se_deploy import op
 from se_deploy.artifacts import Block, Rejection
@@ -16,7 +17,7 @@ from se_deploy.graph.canonical import Candidate, Canonical
 from se_deploy.graph.inline import without_foreign_functions
 from se_deploy.graph.naming import Namer
 from se_deploy.graph.reasons import sentence
-from se_deploy.graph.rules import Miss, Parts, epilogue, fused, lookalike, one_fc, placement, residual, two_fc, unpooled
+from se_deploy.graph.rules import Miss, Parts, epilogue, fused, lookalike, one_fc, placement, quantized, residual, two_fc, unpooled
 from se_deploy.graph.view import Node, View
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -173,7 +174,7 @@ def _block(form: Canonical, candidate: Candidate, parts: Parts, names: Namer) ->
         nodes=tuple(inside),
     )
     block = _placed(view, block, parts)
-    block = _with_epilogue(view, _with_residual(form, block))
+    block = _in_int8(form, block) or _with_epilogue(view, _with_residual(form, block))
     return replace(block, nodes=tuple(sorted(block.nodes, key=view.position.__getitem__)))
 
 
@@ -222,6 +223,31 @@ def _with_residual(form: Canonical, block: Match) -> Match:
         output=added.node.outputs[0],
         nodes=(*block.nodes, added.node),
     )
+
+
+def _in_int8(form: Canonical, block: Match) -> Match | None:
+    """The INT8 form, with what stands behind the block."""
+    for whole in (_through_pairs(form, block), _with_epilogue(form.view, _with_residual(form, block))):
+        found = quantized.match(form.view, whole.x, whole.residual, whole.output)
+        variant = replace(whole.variant, int8=True)
+        if found is not None and form.view.opset >= op.min_opset(variant):
+            attributes = {**whole.attributes, **found.attributes}
+            return replace(whole, variant=variant, x=found.x, residual=found.residual, output=found.output, attributes=attributes,
+                           elem_type=TensorProto.INT8, nodes=(*whole.nodes, found.node))  # fmt: skip
+    return None
+
+
+def _through_pairs(form: Canonical, block: Match) -> Match:
+    """With the residual and the epilogue that stand behind pairs, too: inside the node their roundings are left out."""
+    for grow in (partial(_with_residual, form), partial(_with_epilogue, form.view)):
+        grown = grow(block)
+        behind = quantized.through(form.view, block.output) if grown is block else None
+        if behind is not None:
+            start = replace(block, output=behind[0], nodes=(*block.nodes, *behind[1]))
+            grown = grow(start)
+            grown = block if grown is start else grown
+        block = grown
+    return block
 
 
 def _with_epilogue(view: View, block: Match) -> Match:

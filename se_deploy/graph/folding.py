@@ -106,6 +106,21 @@ def _dequantize(values: Sequence[Array | None], attributes: Attributes) -> Array
     return np.asarray(centred * scale.astype(np.float32).reshape(shape if scale.size > 1 else ()))
 
 
+def _quantize(values: Sequence[Array | None], attributes: Attributes) -> Array | None:
+    """A weight's QuantizeLinear: half to even, saturated."""
+    data, scale = values[:2]
+    zero = values[2] if len(values) > 2 else np.zeros((), np.uint8)
+    if data is None or scale is None or zero is None or attributes.get("block_size", 0) or zero.dtype not in (np.int8, np.uint8):
+        return None
+    shape = [1] * data.ndim
+    if scale.size > 1:
+        shape[attributes.get("axis", 1)] = scale.size
+    steps = np.rint(data.astype(np.float32) / scale.astype(np.float32).reshape(shape if scale.size > 1 else ()))
+    moved = steps + zero.astype(np.float32).reshape(shape if zero.size > 1 else ())
+    limits = np.iinfo(zero.dtype)
+    return np.asarray(np.clip(moved, limits.min, limits.max), zero.dtype)
+
+
 def _plain(function: Callable[..., Any]) -> Callable[[Sequence[Array | None], Attributes], Array | None]:
     def folded(values: Sequence[Array | None], _attributes: Attributes) -> Array | None:
         return None if any(v is None for v in values) else np.asarray(function(*values))
@@ -130,6 +145,7 @@ FOLDABLE: dict[str, Callable[[Sequence[Array | None], Attributes], Array | None]
     "Flatten": _flatten,
     "Concat": _concat,
     "Gather": _gather,
+    "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
     "Add": _plain(np.add),
     "Sub": _plain(np.subtract),

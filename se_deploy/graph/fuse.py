@@ -82,7 +82,7 @@ def _emitted(found: Found, match: Match, taken: set[str]) -> tuple[list[NodeProt
         inner = fresh("y")
         after.append(_node("Transpose", inner, inner, output, ("perm", [0, *range(2, rank), 1])))
         output = inner
-    if found.view.opset < 15 and match.elem_type not in (0, TensorProto.FLOAT):
+    if found.view.opset < 15 and not match.variant.int8 and match.elem_type not in (0, TensorProto.FLOAT):
         # Without CastLike the function gives FP32.
         inner = fresh("y")
         after.insert(0, _node("Cast", inner, inner, output, ("to", match.elem_type)))

@@ -40,6 +40,8 @@ def narrow(module: nn.Module, widths: Sequence[int]) -> None:
 
 def _gate(name: str, module: nn.Module) -> Gate | None:
     children = dict(module.named_children())
+    if any(isinstance(child, nn.Dropout) for child in children.values()):  # a transformer's MLP, whose layers have the same names
+        return None
     for first, second in _PAIRS:
         if first not in children or second not in children:
             continue

@@ -17,6 +17,8 @@ _IMAGES = 8
 #: The gates' logits: their mean and deviations, which spread the sigmoids over about 0.2 to 0.95. A mean above 0 leaves less room above
 #: the usual, so that a depth of 50 blocks doesn't multiply what an unusual image makes of it.
 _MEAN, _OVER_CHANNELS, _OVER_IMAGES = 1.0, 1.2, 0.3
+#: What no trained scale is as small as.
+_SILENT = 1e-3
 #: The deviation of the classes' scores.
 _SCORES = 2.0
 
@@ -24,13 +26,15 @@ _SCORES = 2.0
 def shake(module: nn.Module, size: tuple[int, int, int], seed: int) -> None:
     """Moves the fresh weights of `module`, which takes inputs of `size` (C, H, W), away from their degenerate start, in place.
 
-    Scales and shifts of BatchNorm are drawn about 1 and 0, and their statistics measured on seeded images and then moved a little, so
-    that activations stay of the order of 1 through any depth. SE gates and class scores are scaled to vary between images and channels.
+    Scales and shifts of BatchNorm are drawn about 1 and 0, branches that start silent are given a voice, and statistics are measured on
+    seeded images and then moved a little, so that activations stay of the order of 1 through any depth. SE gates and class scores are
+    scaled to vary between images and channels.
     """
     generator = torch.Generator().manual_seed(seed)
     images = _images(size, generator)
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     with torch.no_grad():
+        _wake(module, generator)
         for norm in norms:
             _draw(norm, generator)
         with _measuring(norms), _scaling(module):
@@ -69,6 +73,14 @@ def _nudge(norm: _BatchNorm, generator: torch.Generator) -> None:
     mean += 0.1 * variance.sqrt() * torch.randn(mean.shape, generator=generator)
     variance *= torch.exp(0.1 * torch.randn(variance.shape, generator=generator))
     variance.clamp_(min=1e-3)
+
+
+def _wake(module: nn.Module, generator: torch.Generator) -> None:
+    """Layer scales and skip gains that start at nearly zero, so that nothing of their branch can be seen, become 0.2 to 0.6."""
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            if name not in ("weight", "bias") and parameter.numel() and parameter.abs().max() <= _SILENT:
+                parameter.copy_(0.2 + 0.4 * torch.rand(parameter.shape, generator=generator))
 
 
 @contextmanager

@@ -16,14 +16,16 @@ from se_deploy.artifacts import FileRef, ModelManifest, Progress, Result, peak_r
 from se_deploy.errors import ExportError
 from se_deploy.files import replacing_directory
 from se_deploy.graph import ports
+from se_deploy.graph.find import Found
 from se_deploy.graph.fuse import fuse as fused
+from se_deploy.graph.pairs import PAIRS
 from se_deploy.graph.read import write
 from se_deploy.networks.exporting import Exporter
 from se_deploy.networks.preprocessing import Side, Wish
 from se_deploy.stages.steps import from_network, from_onnx
 from se_deploy.stages.steps.options import Options, labels_in, parse_input
 from se_deploy.stages.steps.place import MANIFEST, MODEL, PLAIN, REFERENCE, WEIGHTS, Place
-from se_deploy.stages.steps.plain import Batch, Plain, Tensors, ask, compare
+from se_deploy.stages.steps.plain import Batch, Plain, Step, Tensors, ask, compare, nudged_by_int8
 from se_deploy.verify.equal import FUSED
 
 
@@ -159,7 +161,7 @@ def _fused(place: Place, folder: Path, plain: Plain, fuse: str, progress: Progre
     progress("find SE blocks", 0, None)
     result = fused(plain.model, only=() if fuse == "none" else None)
     write(result.model, folder / MODEL)
-    notes = [*_compared(folder, plain, progress)] if result.fused else []
+    notes = [*_compared(folder, plain, progress, _step(result.found))] if result.fused else []
     if not result.found.matches:
         notes.append("no SE block was found: nothing is fused")
     if result.found.rejections:
@@ -168,7 +170,13 @@ def _fused(place: Place, folder: Path, plain: Plain, fuse: str, progress: Progre
     return len(result.fused), tuple(notes)
 
 
-def _compared(folder: Path, plain: Plain, progress: Progress) -> tuple[str, ...]:
+def _step(found: Found) -> Step | None:
+    """A quantized block is fused without the roundings inside it: the answers may move as by a step of INT8."""
+    quantized = any(node.op in PAIRS for match in found.matches for node in match.nodes)
+    return Step(nudged_by_int8, 0.25, "one step of INT8 in its input moves it") if quantized else None
+
+
+def _compared(folder: Path, plain: Plain, progress: Progress, step: Step | None) -> tuple[str, ...]:
     """Holds the fused graph against the plain one."""
     what, name = "compare fused with plain", ports.image_input(plain.model).name
     batches, wanted = plain.some()
@@ -178,7 +186,7 @@ def _compared(folder: Path, plain: Plain, progress: Progress) -> tuple[str, ...]
 
     try:
         answers = ask(folder / MODEL, name, batches, what, progress)
-        return compare("fused beside plain", batches, answers, wanted, FUSED, again)
+        return compare("fused beside plain", batches, answers, wanted, FUSED, again, step)
     except ExportError as error:
         raise ExportError(f"the fused graph is not the plain one: {error.message}", "add --fuse none, and report this") from error
 

@@ -29,6 +29,15 @@ Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
+class Step:
+    """A small move of the input, the largest share of the outputs' range that it may move them by, and what a remark calls it."""
+
+    nudge: Callable[[Batch], Batch]
+    most: float
+    words: str
+
+
+@dataclass(frozen=True)
 class Questions:
     """What graphs are asked, and the answers they must give.
 
@@ -113,6 +122,7 @@ def compare(
     wanted: Sequence[Tensors],
     tolerance: float,
     again: Callable[[Batch], Tensors],
+    step: Step | None = None,
 ) -> tuple[str, ...]:
     """Refuses answers that differ by more than `tolerance` of the output's range, unless rounding alone explains it.
 
@@ -123,6 +133,7 @@ def compare(
         wanted: what they must be.
         tolerance: as a share of the output's range.
         again: asks once more what gave `wanted`; only where the tolerance is passed.
+        step: what may explain a larger difference; left out, FP32's rounding.
 
     Returns:
         A remark where rounding had to explain a difference.
@@ -131,29 +142,36 @@ def compare(
         ExportError: names the output, the difference and the batch.
     """
     ranges = Ranges.of(wanted)
+    step = step or Step(nudged, UNSTABLE, "rounding its input moves it")
     excused = []
     for images, given, expected in zip(batches, got, wanted, strict=True):
         difference = ranges.difference(given, expected, tolerance)
         if difference is None:
             continue
-        if difference.share > _ROUNDINGS * _unrest(images, expected, ranges, again):
+        if difference.share > _ROUNDINGS * _unrest(images, expected, ranges, again, step):
             raise ExportError(f"{difference} on an input of {_sizes(images)}", "")
         excused.append(difference)
     worst = max(excused, key=lambda difference: difference.share, default=None)
-    return () if worst is None else (f"{who}: {worst}, about as far as rounding its input moves it",)
+    return () if worst is None else (f"{who}: {worst}, about as far as {step.words}",)
 
 
-def _unrest(images: Batch, expected: Tensors, ranges: Ranges, again: Callable[[Batch], Tensors]) -> float:
-    """How far the answers move when every input moves by one rounding step; 0 for what is random or moves so far that it proves nothing."""
+def _unrest(images: Batch, expected: Tensors, ranges: Ranges, again: Callable[[Batch], Tensors], step: Step) -> float:
+    """How far the answers move when the input moves by one step; 0 for what is random or moves so far that it proves nothing."""
     if ranges.difference(again(images), expected, ROUNDING) is not None:
         return 0.0
-    moved = ranges.difference(again(nudged(images)), expected, 0.0)
-    return moved.share if moved is not None and moved.share <= UNSTABLE else 0.0
+    moved = ranges.difference(again(step.nudge(images)), expected, 0.0)
+    return moved.share if moved is not None and moved.share <= step.most else 0.0
 
 
 def nudged(images: Batch) -> Batch:
     """Every value one rounding step larger."""
     moved: Batch = np.nextafter(images, images.dtype.type(np.inf))
+    return moved
+
+
+def nudged_by_int8(images: Batch) -> Batch:
+    """Every value larger by one of the 255 steps that cover the images."""
+    moved: Batch = images + np.asarray((images.max() - images.min()) / 255, images.dtype)
     return moved
 
 

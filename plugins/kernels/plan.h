@@ -1,0 +1,33 @@
+// What `choose` decides and the kernels read.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace se {
+
+constexpr int kSplitThreads = 256;
+constexpr int kSplitResident = 2;   // blocks a multiprocessor can hold at least: up to 128 registers, so that nothing spills
+constexpr int kWholeThreads = 512;  // cluster and persistent: one block has a multiprocessor to itself
+
+enum class Road : int32_t { kSplit, kCluster, kPersistent };
+
+//: The split road's pieces: a job is `atoms` atoms of channels x one of `parts` parts of the positions x `images` images.
+struct Jobs {
+    int64_t chunks = 1;  // of channels
+    int64_t atoms = 1;   // in a chunk
+    int64_t parts = 1;
+    int64_t images = 1;
+    int64_t total = 1;
+};
+
+struct Plan {
+    Road road = Road::kSplit;
+    Jobs pool;        // split
+    Jobs scale;       // split
+    int32_t blocks = 1;  // cluster, persistent: blocks that share an image
+    int32_t groups = 1;  // cluster, persistent: images under way at once
+    std::size_t shared = 0;  // cluster, persistent: bytes a block
+};
+
+}  // namespace se

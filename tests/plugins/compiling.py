@@ -1,0 +1,58 @@
+"""Compiles the kernels for the CPU, once per state of the sources."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KERNELS = ROOT / "plugins" / "kernels"
+TESTS = ROOT / "plugins" / "tests"
+FLAGS = ("-std=c++17", "-O1", "-g1", "-DSE_SIMT", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
+INCLUDES = (f"-I{TESTS}", f"-I{TESTS / 'include'}", f"-I{KERNELS}")
+ASAN = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
+#: device.cu asks the CUDA runtime and nothing else.
+SOURCES = sorted(p.name for p in KERNELS.glob("*.cu") if p.name != "device.cu")
+
+
+def compiled(program: Path, *flags: str, kernels: tuple[str, ...] = tuple(SOURCES)) -> Path:
+    """`program` (a .cpp file) with the kernels, compiled by g++; kept in the temporary directory under a hash of all sources.
+
+    Skips the test where there is no g++.
+    """
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("g++ is not installed; apt-get install g++")
+    digest = hashlib.sha256(repr((FLAGS, flags, kernels, program.read_bytes())).encode())
+    for path in sorted([*KERNELS.glob("*"), *TESTS.rglob("*.h")]):
+        digest.update(path.read_bytes())
+    folder = Path(tempfile.gettempdir()) / f"se-deploy-simt-{os.getuid()}" / digest.hexdigest()[:20]
+    binary = folder / program.stem
+    if not binary.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            sources = [program, *(KERNELS / name for name in kernels)]
+            with ThreadPoolExecutor(2) as pool:
+                objects = list(pool.map(lambda source: _object(compiler, source, Path(work), flags), sources))
+            built = Path(work) / program.stem
+            _run([compiler, *flags, *map(str, objects), "-o", str(built)])
+            built.replace(binary)
+    return binary
+
+
+def _object(compiler: str, source: Path, work: Path, flags: tuple[str, ...]) -> Path:
+    target = work / f"{source.name}.o"
+    _run([compiler, *FLAGS, *flags, *INCLUDES, "-x", "c++", "-c", str(source), "-o", str(target)])
+    return target
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[-4000:]}"
