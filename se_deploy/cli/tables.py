@@ -119,7 +119,7 @@ def _details(run: Run) -> list[Table]:
 
 
 def _outputs(run: Run) -> Table:
-    headings = ("max", "mean", "p99", "cosine", "SQNR", "tolerance", "NaN, Inf")
+    headings = ("max", "mean", "p99", "cosine", "SQNR", "IoU", "tolerance", "NaN, Inf")
     table = _plain(f"{run.engine}: errors per output", ("output", "shape"), headings)
     for output in run.accuracy.outputs:
         kept = output.tolerance
@@ -130,6 +130,7 @@ def _outputs(run: Run) -> Table:
             *("" if value is None else f"{value:.3g}" for value in (output.max, output.mean, output.p99)),
             "" if output.cosine is None else f"{output.cosine:.6f}",
             "" if output.sqnr_db is None else f"{output.sqnr_db:.1f} dB",
+            "" if output.iou is None else f"{output.iou:.4f}",
             within,
             ", ".join(f"{seen.kind} {seen.images}" for seen in output.non_finite) or "none",
         )
