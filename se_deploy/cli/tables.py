@@ -119,9 +119,11 @@ def _details(run: Run) -> list[Table]:
 
 
 def _outputs(run: Run) -> Table:
-    headings = ("max", "mean", "p99", "cosine", "SQNR", "IoU", "tolerance", "NaN, Inf")
+    outputs = run.accuracy.outputs
+    maps, kept_to = any(o.iou is not None for o in outputs), any(o.tolerance is not None for o in outputs)
+    headings = ("max", "mean", "p99", "cosine", "SQNR", *("IoU",) * maps, *("tolerance",) * kept_to, "NaN, Inf")
     table = _plain(f"{run.engine}: errors per output", ("output", "shape"), headings)
-    for output in run.accuracy.outputs:
+    for output in outputs:
         kept = output.tolerance
         within = "" if kept is None else "kept" if kept.passed else f"{kept.beyond_percent:.3g} % beyond"
         table.add_row(
@@ -130,8 +132,8 @@ def _outputs(run: Run) -> Table:
             *("" if value is None else f"{value:.3g}" for value in (output.max, output.mean, output.p99)),
             "" if output.cosine is None else f"{output.cosine:.6f}",
             "" if output.sqnr_db is None else f"{output.sqnr_db:.1f} dB",
-            "" if output.iou is None else f"{output.iou:.4f}",
-            within,
+            *("" if output.iou is None else f"{output.iou:.4f}",) * maps,
+            *(within,) * kept_to,
             ", ".join(f"{seen.kind} {seen.images}" for seen in output.non_finite) or "none",
         )
     return table
@@ -203,7 +205,7 @@ def _verdict(found: Bisection) -> Iterator[str]:
         yield f"no piece leaves the reference by itself by more than {found.tolerance:g}; what they round adds up"
         yield f"first place where that passes {found.tolerance:g}: {where}, tensor {first.tensor} (own error {_error(first.own, first)})"
     if found.saved is not None:
-        yield f"shown by ONNX Runtime alone: python {found.saved / 'reproduce.py'}"
+        yield f"to see it by ONNX Runtime alone: python {found.saved / 'reproduce.py'}"
 
 
 def steps(done: RunReport) -> None:

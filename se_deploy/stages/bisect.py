@@ -74,9 +74,8 @@ def bisect(
         bench.replay(bench.segments, shares)
         places = _places(bench)
         first, kind = bisection.first(places, limit)
-        saved = None
         if save is not None and first is not None:
-            saved = failing.save(bench, next(s for s in bench.segments if s.output == first.tensor), Path(save), limit)
+            notes += failing.save(bench, next(s for s in bench.segments if s.output == first.tensor), Path(save), limit)
     return Bisection(
         engine=str(built.path),
         backend=built.manifest.backend,
@@ -88,7 +87,7 @@ def bisect(
         kind=kind,
         shares=bisection.shared(places) if shares else (),
         places=places,
-        saved=saved,
+        saved=Path(save) if save is not None and first is not None else None,
         seconds=time.perf_counter() - started,
         notes=(*built.notes, *notes, *_remarks(save, first)),
     )

@@ -286,6 +286,19 @@ def test_the_saved_piece_shows_the_fault_by_onnx_runtime_alone(here: Path, tmp_p
         quick(engine, save=tmp_path / "failing")
 
 
+def test_what_adds_up_is_saved_from_where_it_adds_up_to_the_tolerance(here: Path, tmp_path: Path) -> None:
+    sound = quick("int8.onnx")
+    limit = max(place.own or 0 for place in sound.places) * 1.3
+    found = quick("int8.onnx", tolerance=limit, save=tmp_path / "failing")
+    assert found.kind == "carried"
+    assert found.saved is not None
+    nodes = len(onnx.load(found.saved / "engine.onnx").graph.node)
+    assert 3 < nodes < len(onnx.load("engines/se/int8.onnx").graph.node)
+    done = subprocess.run([sys.executable, found.saved / "reproduce.py"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "DIFFERS" in done.stdout
+
+
 def test_nothing_is_saved_where_nothing_fails(here: Path, tmp_path: Path) -> None:
     found = quick("fp32.onnx", save=tmp_path / "failing")
     assert found.saved is None

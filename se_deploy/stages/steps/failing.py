@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx.external_data_helper import load_external_data_for_model
 
 from se_deploy.errors import ArtifactError
 from se_deploy.files import replacing_directory
 from se_deploy.graph.cut import cut
 from se_deploy.graph.read import write
-from se_deploy.graph.segments import Segment
-from se_deploy.stages.steps.bisecting import Bench
+from se_deploy.graph.segments import Segment, piece
+from se_deploy.stages.steps.bisecting import Bench, Tensors, fed
 from se_deploy.verify.bisection import Gap
 
 ENGINE, REFERENCE, INPUTS, SCRIPT = "engine.onnx", "reference.onnx", "inputs.npz", "reproduce.py"
 
 
-def save(bench: Bench, segment: Segment, folder: Path, tolerance: float) -> Path:
+def save(bench: Bench, segment: Segment, folder: Path, tolerance: float) -> tuple[str, ...]:
     """Writes the segment of engine and plain graph, with the reference's tensors of the image on which they differ most.
 
+    Where the segment does not fail by itself, the ones before it are taken along until it does.
+
     Returns:
-        The folder.
+        Remarks.
 
     Raises:
         ArtifactError: it cannot be written, or holds something else.
@@ -32,7 +33,7 @@ def save(bench: Bench, segment: Segment, folder: Path, tolerance: float) -> Path
     strangers = [path.name for path in folder.iterdir() if path.name not in (ENGINE, REFERENCE, INPUTS, SCRIPT)] if folder.is_dir() else []
     if strangers or folder.is_file():
         raise ArtifactError(f"{folder} holds something else{': ' + strangers[0] if strangers else ''}", "name another folder with --save")
-    feeds = _worst(bench, segment)
+    segment, feeds, error = _failing(bench, segment, tolerance)
     with replacing_directory(folder, manifest=SCRIPT) as beside:
         for view, part, name in ((bench.engine, segment.engine, ENGINE), (bench.plain, segment.reference, REFERENCE)):
             model = cut(view, part, [segment.output])
@@ -40,24 +41,37 @@ def save(bench: Bench, segment: Segment, folder: Path, tolerance: float) -> Path
             write(model, beside / name)
         np.savez(beside / INPUTS, allow_pickle=False, **feeds)
         (beside / SCRIPT).write_text(_script(segment, tolerance), encoding="utf-8")
-    return folder
+    if error > tolerance:
+        return ()
+    return ("ONNX Runtime alone does not show it: what was saved is everything before that place, and it agrees with the reference",)
 
 
-def _worst(bench: Bench, segment: Segment) -> dict[str, NDArray[Any]]:
+def _failing(bench: Bench, segment: Segment, tolerance: float) -> tuple[Segment, Tensors, float]:
+    """The segment, grown backwards until it fails or begins at the network's inputs; with its worst inputs and their error."""
+    shared = {known.output for known in bench.segments}
+    while True:
+        feeds, error = _worst(bench, segment)
+        before = shared & {*segment.engine.inputs, *segment.reference.inputs}
+        if error > tolerance or not before:
+            return segment, feeds, error
+        shared -= before
+        ours, theirs = piece(bench.engine, segment.output, shared), piece(bench.plain, segment.output, shared)
+        segment = replace(segment, engine=ours, reference=theirs)
+
+
+def _worst(bench: Bench, segment: Segment) -> tuple[Tensors, float]:
     """The inputs of the image with the largest error: `engine.NAME` and `reference.NAME`, each in the type that is read."""
     names = sorted({*segment.engine.inputs, *segment.reference.inputs})
-    worst, chosen = -1.0, dict[str, NDArray[Any]]()
+    worst, chosen = -1.0, Tensors()
     with bench.opened(cut(bench.engine, segment.engine, [segment.output])) as runner:
-        kinds = {port.name: port.dtype for port in runner.inputs}
         for wanted in bench.reference([*names, segment.output]):
-            feeds = {name: wanted[name].astype(kind, copy=False) for name, kind in kinds.items()}
-            gap = Gap()
+            feeds, gap = fed(runner, wanted), Gap()
             gap.add(runner.run(feeds)[segment.output], wanted[segment.output])
             if gap.relative > worst:
                 worst = gap.relative
                 ours = {f"engine.{name}": value for name, value in feeds.items()}
                 chosen = {**ours, **{f"reference.{name}": wanted[name] for name in segment.reference.inputs}}
-    return chosen
+    return chosen, worst
 
 
 def _script(segment: Segment, tolerance: float) -> str:
