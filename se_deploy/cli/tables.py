@@ -21,7 +21,7 @@ def bench(report: BenchReport) -> None:
     """Prints the table of engines, and below it what there is to say on each; as wide as it wants where the output is not a terminal."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 280, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 280, highlight=False, emoji=False)
     console.print(_engines(report))
     seen = set()
     for run in report.runs:
@@ -167,7 +167,7 @@ def bisection(found: Bisection) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    console = Console(width=None if sys.stdout.isatty() else 280, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 280, highlight=False, emoji=False)
     for sentence in _verdict(found):
         console.print(escape(sentence), soft_wrap=True)
     if found.shares:
@@ -212,7 +212,7 @@ def steps(done: RunReport) -> None:
     """Prints what was done, skipped or planned, and the bench's tables."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 280, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 280, highlight=False, emoji=False)
     table = _plain(done.model, ("step", "status", "why"), ("seconds",))
     for step in done.steps:
         table.add_row(step.name, step.status, step.why, "" if step.seconds is None else f"{step.seconds:.1f}")

@@ -46,7 +46,8 @@ def bisect(
     alone, added to the tensor in the FP32 network, gives its share of the error at the outputs.
 
     Args:
-        engine: a file, or a name to look for under engines/; None takes the newest engine there.
+        engine: a file, or a name to look for under engines/; None takes the newest engine there. An export's model.onnx, the fused graph
+            in FP32, is taken too.
         data: a folder of images; left out, the probes that the export recorded.
         images: how many of them.
         tolerance: how far a piece may be from the reference, |error| / |reference|; None takes 1e-4, 0.01 or 0.2 by precision.
@@ -64,7 +65,9 @@ def bisect(
         ImageError: no usable image.
     """
     started = time.perf_counter()
-    built = engines.find(engine)
+    if save is not None:
+        failing.check(Path(save))
+    built = engines.find_model(engine) or engines.find(engine)
     _check_backend(built)
     feeds, notes = _feeds(built, data, images)
     limit = tolerance if tolerance is not None else bisection.TOLERANCE[built.manifest.precision]

@@ -324,6 +324,13 @@ def test_the_command_line_names_the_block(here: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
 
 
+def test_an_exports_fused_graph_is_an_engine_too(here: Path) -> None:
+    found = quick("engines/se/model.onnx")
+    assert (found.first, found.precision, len(found.places) > 90) == (None, "fp32", True)
+    with pytest.raises(ArtifactError, match=r"plain\.onnx has no manifest"):
+        quick("engines/se/plain.onnx")
+
+
 def test_users_errors(here: Path) -> None:
     with pytest.raises(ImageError, match="0 images are none"):
         quick("fp32.onnx", images=0)
@@ -331,3 +338,5 @@ def test_users_errors(here: Path) -> None:
         quick("fp32.onnx", data="none")
     with pytest.raises(ArtifactError, match=r"no engine other\.onnx"):
         quick("other.onnx")
+    with pytest.raises(ArtifactError, match=r"plain\.onnx is a file; name a folder with --save"):
+        quick("fp32.onnx", save="engines/se/plain.onnx")

@@ -19,6 +19,19 @@ from se_deploy.verify.bisection import Gap
 ENGINE, REFERENCE, INPUTS, SCRIPT = "engine.onnx", "reference.onnx", "inputs.npz", "reproduce.py"
 
 
+def check(folder: Path) -> None:
+    """Refuses a place that holds something else than such a piece.
+
+    Raises:
+        ArtifactError: names what is there.
+    """
+    if folder.is_file():
+        raise ArtifactError(f"{folder} is a file", "name a folder with --save")
+    strangers = [path.name for path in folder.iterdir() if path.name not in (ENGINE, REFERENCE, INPUTS, SCRIPT)] if folder.is_dir() else []
+    if strangers:
+        raise ArtifactError(f"{folder} holds something else: {strangers[0]}", "name another folder with --save")
+
+
 def save(bench: Bench, segment: Segment, folder: Path, tolerance: float) -> tuple[str, ...]:
     """Writes the segment of engine and plain graph, with the reference's tensors of the image on which they differ most.
 
@@ -30,9 +43,7 @@ def save(bench: Bench, segment: Segment, folder: Path, tolerance: float) -> tupl
     Raises:
         ArtifactError: it cannot be written, or holds something else.
     """
-    strangers = [path.name for path in folder.iterdir() if path.name not in (ENGINE, REFERENCE, INPUTS, SCRIPT)] if folder.is_dir() else []
-    if strangers or folder.is_file():
-        raise ArtifactError(f"{folder} holds something else{': ' + strangers[0] if strangers else ''}", "name another folder with --save")
+    check(folder)
     segment, feeds, error = _failing(bench, segment, tolerance)
     with replacing_directory(folder, manifest=SCRIPT) as beside:
         for view, part, name in ((bench.engine, segment.engine, ENGINE), (bench.plain, segment.reference, REFERENCE)):
