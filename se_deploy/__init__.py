@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from se_deploy.stages.bisect import bisect
     from se_deploy.stages.build import build
     from se_deploy.stages.calibrate import calibrate
+    from se_deploy.stages.client import client
     from se_deploy.stages.export import export
     from se_deploy.stages.fuse import fuse
     from se_deploy.stages.inspect import inspect
+    from se_deploy.stages.package import package
     from se_deploy.stages.run import run
 
 __version__ = "0.1.0"
-__all__ = ["bench", "bisect", "build", "calibrate", "export", "fuse", "inspect", "run"]
+__all__ = ["bench", "bisect", "build", "calibrate", "client", "export", "fuse", "inspect", "package", "run"]
 
 
 def __getattr__(name: str) -> Any:

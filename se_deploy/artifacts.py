@@ -14,6 +14,8 @@ from se_deploy.files import sha256, write_text
 
 #: The manifests' format; a reader refuses another.
 FORMAT: Literal[1] = 1
+#: No manifest is larger: scales of 10,000 tensors are 2 MB. Checked before it is read.
+MAX_BYTES = 64 << 20
 
 Precision = Literal["fp32", "fp16", "int8"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
@@ -230,6 +232,8 @@ def read(kind: type[Manifest], path: Path) -> Manifest:
         ArtifactError: it is missing, not JSON, or not of this format.
     """
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ArtifactError(f"{path} is larger than {MAX_BYTES >> 20} MB: that is no manifest", "export the model again")
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}", "run `se-deploy export` first") from error

@@ -41,6 +41,14 @@ class BackendError(SeDeployError):
     """A backend that is missing here, or that refuses the model."""
 
 
+class PackageError(SeDeployError):
+    """An engine that cannot be served as asked, or a repository that would be overwritten."""
+
+
+class ServeError(SeDeployError):
+    """A server that does not answer, or a model on it that cannot be asked for classes."""
+
+
 class ArtifactError(SeDeployError):
     """A manifest or model directory that is missing, malformed, or belongs to something else."""
 

@@ -23,6 +23,33 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def inside(folder: Path, name: str) -> Path:
+    """The file that a manifest in `folder` names, which may come from anywhere: it must lie in `folder`, links followed.
+
+    Raises:
+        ArtifactError: it would be outside.
+    """
+    path = folder / name
+    if not name or "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+        raise ArtifactError(
+            f"a manifest in {folder} names {name!r}, which is not a file in that folder", "do not use it, or build it again"
+        )
+    return path
+
+
+def runtime_sources() -> Path:
+    """The C++ loader's sources: in the package where it was installed as a wheel, beside it in a checkout.
+
+    Raises:
+        ArtifactError: there are none.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "_plugins" / "runtime", package.parent / "plugins" / "runtime"):
+        if (folder / "CMakeLists.txt").is_file():
+            return folder
+    raise ArtifactError(f"the C++ loader's sources are not in {package}", "install se-deploy again")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a path beside `path`, which takes its place when the block ends well and is removed when it does not.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", 
 #: Images that each thread may be ahead of the reader.
 AHEAD = 4
 Made = TypeVar("Made")
+#: Pixels of a side that a preprocessing may ask for; beyond it is a mistake or an attack.
+MAX_SIDE = 1 << 13
 
 #: name -> (share of the resized short side that the crop takes, the rest of the preprocessing)
 PRESETS: dict[str, tuple[float, Preprocess]] = {
@@ -61,7 +63,7 @@ def sized(height: int, width: int, share: float) -> dict[str, int | tuple[int, i
     return {"resize": (int(height / share), int(width / share)), "crop": (height, width)}
 
 
-def decode(path: Path, color: str = "RGB") -> Image.Image:
+def decode(path: Path | BinaryIO, color: str = "RGB") -> Image.Image:
     """Decodes an image to 8-bit RGB (for "RGB" and "BGR") or L, the EXIF orientation applied.
 
     Raises:
@@ -99,6 +101,15 @@ def preprocess(image: Image.Image, how: Preprocess) -> NDArray[np.float32]:
     scaled = pixels.astype(np.float32) * np.float32(how.scale)
     values = (scaled - np.asarray(how.mean, np.float32)) / np.asarray(how.std, np.float32)
     return np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)
+
+
+def prepared_shape(how: Preprocess, width: int, height: int) -> tuple[int, int, int]:
+    """(channels, height, width) of what `preprocess` makes of an image, without making it."""
+    if how.resize is not None:
+        width, height = _resized((width, height), how.resize)
+    if how.crop is not None:
+        height, width = (how.crop, how.crop) if isinstance(how.crop, int) else how.crop
+    return 1 if how.color == "L" else 3, height, width
 
 
 def _resized(size: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, int]:
@@ -217,3 +228,19 @@ def check_channels(how: Preprocess, channels: int) -> None:
         )
     if len(how.mean) != channels or len(how.std) != channels:
         raise ImageError(f"mean and std have {len(how.mean)} and {len(how.std)} values for {channels} channel(s)", "give one per channel")
+
+
+def check_sane(how: Preprocess) -> None:
+    """Refuses a preprocessing, from a manifest or a server, that no image could be prepared with, before memory is taken for it.
+
+    Raises:
+        ImageError: its means or stds are not one per channel, a std is 0, or a size is none or beyond all bounds.
+    """
+    check_channels(how, 1 if how.color == "L" else 3)
+    numbers = (how.scale, *how.mean, *how.std)
+    if not np.isfinite(numbers).all() or max(map(abs, numbers)) > float(np.finfo(np.float32).max) or not all(map(np.float32, how.std)):
+        raise ImageError("the preprocessing's scale, mean and std are no numbers to count with", "export the model again")
+    for size in (how.resize, how.crop):
+        for side in (size,) if isinstance(size, int) else size or ():
+            if not 1 <= side <= MAX_SIDE:
+                raise ImageError(f"the preprocessing asks for {side} pixels", f"a side has 1 to {MAX_SIDE}")

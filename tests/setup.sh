@@ -6,8 +6,14 @@ set -euo pipefail
 packages=()
 command -v g++ >/dev/null || packages+=(g++)
 command -v chromium >/dev/null || packages+=(chromium)  # opens the HTML reports
+command -v cmake >/dev/null || packages+=(cmake)
+command -v clang++ >/dev/null || packages+=(clang libclang-rt-dev) # libFuzzer
+[ -f /usr/include/jpeglib.h ] || packages+=(libjpeg-dev)
+[ -f /usr/include/png.h ] || packages+=(libpng-dev)
 
 if [ ${#packages[@]} -gt 0 ]; then
     apt-get update -q
     apt-get install -y -q --no-install-recommends "${packages[@]}"
 fi
+
+bash "$(dirname "$0")/onnxruntime_header.sh"

@@ -24,8 +24,10 @@ constexpr int64_t kMostPositions = int64_t{1} << 23;
 template <typename T>
 constexpr int kVector = 16 / static_cast<int>(sizeof(T));
 
+//: 16 bytes. Copied as words: as an array of int8 they would take sixteen registers.
 template <typename T>
-struct alignas(16) Vector {
+union alignas(16) Vector {
+    uint4 words;
     T at[kVector<T>];
 };
 
@@ -49,21 +51,39 @@ __device__ __forceinline__ void roundTo(float v, int8_t& out) {
     out = static_cast<int8_t>(v >= -128.0F ? (v <= 127.0F ? v : 127.0F) : -128.0F);
 }
 
-//: 16 bytes from an aligned address.
 template <typename T>
-__device__ __forceinline__ Vector<T> load(const T* from) {
-    countRead(from, kVector<T>);
-    return *reinterpret_cast<const Vector<T>*>(from);
+__device__ __forceinline__ typename Kind<T>::Partial sumOf(const Vector<T>& v) {
+    typename Kind<T>::Partial sum = 0;
+#pragma unroll
+    for (int i = 0; i < kVector<T>; ++i) sum += toPartial(v.at[i]);
+    return sum;
 }
 
-//: 16 bytes to an aligned address. `streamed`: not worth keeping in L2 (evicted first).
+//: Four bytes an instruction; byte by byte, sixteen bytes would take as many registers.
+__device__ __forceinline__ int32_t sumOf(const Vector<int8_t>& v) {
+    constexpr int kOnes = 0x01010101;
+    const int32_t low = __dp4a(static_cast<int>(v.words.x), kOnes, __dp4a(static_cast<int>(v.words.y), kOnes, 0));
+    return __dp4a(static_cast<int>(v.words.z), kOnes, __dp4a(static_cast<int>(v.words.w), kOnes, low));
+}
+
+//: 16 bytes from an aligned address. `streamed`: not worth keeping in L2 (evicted first).
+template <typename T>
+__device__ __forceinline__ Vector<T> load(const T* from, bool streamed = false) {
+    countRead(from, kVector<T>);
+    const auto* words = reinterpret_cast<const uint4*>(from);
+    Vector<T> v;
+    v.words = streamed ? __ldcs(words) : *words;
+    return v;
+}
+
+//: 16 bytes to an aligned address.
 template <typename T>
 __device__ __forceinline__ void store(T* to, const Vector<T>& v, bool streamed) {
     countWrite(to, kVector<T>);
     if (streamed) {
-        __stcs(reinterpret_cast<uint4*>(to), reinterpret_cast<const uint4&>(v));
+        __stcs(reinterpret_cast<uint4*>(to), v.words);
     } else {
-        *reinterpret_cast<uint4*>(to) = reinterpret_cast<const uint4&>(v);
+        *reinterpret_cast<uint4*>(to) = v.words;
     }
 }
 

@@ -12,6 +12,10 @@
 
 namespace se {
 
+//: Vectors under way at a time; int8's sixteen values and gates fill the registers alone.
+template <typename T>
+constexpr int kAtOnce = sizeof(T) == 1 ? 1 : 2;
+
 //: What becomes of an element; the same for all threads.
 struct Finish {
     Skip skip;
@@ -54,7 +58,7 @@ __device__ inline void applyRows(const Finish& f, const T* x, const T* residual,
     const int64_t head = min(static_cast<int64_t>(untilAligned(y + from)), to - from);
     const int64_t vectors = (to - from - head) / V;
     const int64_t tail = from + head + vectors * V;
-#pragma unroll 2
+#pragma unroll kAtOnce<T>
     for (int64_t i = thread; i < vectors; i += blockDim.x) {
         const int64_t element = from + head + i * V;
         const auto row = static_cast<unsigned>(element) / static_cast<unsigned>(hw);
@@ -72,7 +76,7 @@ __device__ inline void applyRows(const Finish& f, const T* x, const T* residual,
         }
         const Vector<T> in = load(x + element);
         Vector<T> added = {};
-        if (f.skip == Skip::kAdd) added = load(residual + element);
+        if (f.skip == Skip::kAdd) added = load(residual + element, f.streamed);
         Vector<T> out;
         finishElements<T, V>(f, in.at, added.at, g, out.at);
         store(y + element, out, f.streamed);
@@ -104,12 +108,12 @@ __device__ inline void applyTiles(const Finish& f, const T* x, const Packing& xP
         for (int i = 0; i < V; ++i) g[i] = i < real ? gates[channel + i] : 0.0F;
         const int64_t from = xPacking.offset(channel);
         const int64_t at = packing.offset(channel);
-#pragma unroll 2
+#pragma unroll kAtOnce<T>
         for (int p = p0 + t.position; p < p1; p += t.positions) {
             const int64_t element = at + int64_t{p} * packing.width;
             const Vector<T> in = load(x + from + int64_t{p} * xPacking.width);
             Vector<T> added = {};
-            if (f.skip == Skip::kAdd) added = load(residual + element);
+            if (f.skip == Skip::kAdd) added = load(residual + element, f.streamed);
             Vector<T> out;
             finishElements<T, V>(f, in.at, added.at, g, out.at);
             if (real < V) {

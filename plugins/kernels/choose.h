@@ -2,10 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 
 #include "access.cuh"
 #include "geometry.h"
 #include "plan.h"
+#include "rooms.h"
 
 namespace se {
 
@@ -72,6 +74,85 @@ inline int64_t mostSums(const Op& op, const Shape& shape, const Device& device) 
     return blocks * jobs.atoms * atomOf(op.layout);
 }
 
-inline Plan choose(const Op& op, const Shape& shape, const Device& device) { return splitPlan(op, shape, device); }
+//: What is left of L2 for x: half where y pushes through it as well, more where y and the residual are evicted first (persistent).
+inline int64_t l2Budget(Road road, const Device& device) {
+    return road == Road::kPersistent ? device.l2Bytes / 4 * 3 : device.l2Bytes / 2;
+}
+
+inline int64_t imageBytes(const Op& op, const Shape& shape) { return geometryOf(op.layout, shape).image * sizeOf(op.type); }
+
+inline int64_t weightBytes(const Op& op, const Shape& shape) {
+    return 4 * shape.c * columnsOf(op, shape) * (op.act == Act::kNone ? 1 : 2);
+}
+
+//: A block's shared memory on a road with one launch.
+inline Rooms roomsFor(const Op& op, const Shape& shape, Road road, int64_t blocks) {
+    const int64_t element = sizeOf(op.type);
+    const bool keepsX = road == Road::kCluster;
+    const int64_t threads = keepsX ? kClusterThreads : kPersistentThreads;
+    const int64_t scratch = threads * 16 / element * 4;  // squeezeScratch: a Partial for each element of 16 bytes
+    return roomsOf(geometryOf(op.layout, shape), columnsOf(op, shape), op.act == Act::kNone, blocks, keepsX ? element : 0, scratch);
+}
+
+//: Road (b): the fewest blocks whose shared memory holds an image, two such blocks a multiprocessor if that can be (one loads while
+//: the other stores); more where images alone do not fill the device. Eight is the largest portable cluster.
+inline std::optional<Plan> clusterPlan(const Op& op, const Shape& shape, const Device& device) {
+    constexpr int64_t kReserved = 1024;  // bytes of each block, taken by the driver
+    constexpr int64_t kMostClusters = int64_t{1} << 27;  // a grid has less than 2^31 blocks
+    const int64_t atoms = divideUp(shape.c, atomOf(op.layout));
+    const auto bytes = [&](int64_t blocks) { return roomsFor(op, shape, Road::kCluster, blocks).total; };
+    const int64_t half = device.sharedPerMultiprocessor / 2 - kReserved;
+    std::optional<Plan> plan;
+    if (shape.hw > kMostPositions || shape.n > kMostClusters) return plan;
+    for (const int64_t limit : {std::min(half, device.sharedPerBlock), device.sharedPerBlock}) {
+        for (int32_t blocks = 1; blocks <= 8 && blocks <= atoms && !plan; blocks *= 2) {
+            const bool more = blocks < 8 && 2 * blocks <= atoms && 2 * blocks * shape.n <= device.multiprocessors;
+            if (more || bytes(blocks) > limit) continue;
+            plan.emplace();
+            plan->road = Road::kCluster;
+            plan->blocks = blocks;
+            plan->groups = static_cast<int32_t>(shape.n);
+            plan->shared = static_cast<std::size_t>(bytes(blocks));
+        }
+    }
+    return plan;
+}
+
+//: Road (c): as many images under way as fit into L2, in rounds of equal length; the multiprocessors dealt out to them. Between the two
+//: reads of a place its own group and every other one touch less than two images each (one that ends, one that begins).
+inline std::optional<Plan> persistentPlan(const Op& op, const Shape& shape, const Device& device) {
+    const int64_t fit = std::min<int64_t>({l2Budget(Road::kPersistent, device) / (2 * imageBytes(op, shape)), device.multiprocessors, shape.n});
+    if (fit < 1 || shape.hw > kMostPositions) return std::nullopt;
+    Plan plan;
+    plan.road = Road::kPersistent;
+    plan.groups = static_cast<int32_t>(divideUp(shape.n, divideUp(shape.n, fit)));
+    plan.blocks = static_cast<int32_t>(std::min(device.multiprocessors / int64_t{plan.groups}, divideUp(shape.c, atomOf(op.layout))));
+    plan.shared = static_cast<std::size_t>(roomsFor(op, shape, Road::kPersistent, plan.blocks).total);
+    if (static_cast<int64_t>(plan.shared) > device.sharedPerBlock) return std::nullopt;
+    return plan;
+}
+
+//: Floats that blocks of the persistent road give each other, at most: two boards a group, of its blocks' partials or of all means.
+inline int64_t mostBoard(const Op& op, const Shape& shape, const Device& device) {
+    return 2 * int64_t{device.multiprocessors} * columnsOf(op, shape);
+}
+
+//: The road. x is read twice unless it is kept somewhere: in shared memory (cluster), in L2 (all of it: split; some images: persistent).
+inline Plan choose(const Op& op, const Shape& shape, const Device& device) {
+    const bool clusters = device.sm >= 90 && device.sm < 120;  // sm_120 has them, with too little shared memory to keep images
+    // Both roads with one launch read the weights once per image (from L2), the split road once per eight. Late blocks of a network have
+    // more weights than image: there the reads that are saved cost more than they are worth, unless the device is waiting anyway.
+    const bool lightWeights = weightBytes(op, shape) <= imageBytes(op, shape);
+    if (clusters) {
+        const std::optional<Plan> plan = clusterPlan(op, shape, device);
+        if (plan && (lightWeights || plan->blocks * shape.n <= device.multiprocessors)) return *plan;
+    }
+    const bool fitsL2 = imageBytes(op, shape) * shape.n <= l2Budget(Road::kSplit, device);
+    if (!fitsL2 && lightWeights) {
+        const std::optional<Plan> plan = persistentPlan(op, shape, device);
+        if (plan && 2 * plan->blocks * plan->groups >= device.multiprocessors) return *plan;
+    }
+    return splitPlan(op, shape, device);
+}
 
 }  // namespace se

@@ -16,7 +16,7 @@ namespace se {
 constexpr int kRowsPerJob = kSplitThreads / 32;
 
 template <typename Sum>
-__global__ void __launch_bounds__(kSplitThreads, kSplitResident) excite(Op op, Geometry g, int32_t r, int64_t parts, float factor, const Sum* sums,
+__global__ void __launch_bounds__(kSplitThreads, kResident) excite(Op op, Geometry g, int32_t r, int64_t parts, float factor, const Sum* sums,
                                                         const float* w1, const float* b1, const float* slope, float* hidden) {
     const bool oneLayer = op.act == Act::kNone;
     const int64_t chunks = divideUp(r, kRowsPerJob);

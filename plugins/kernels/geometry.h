@@ -48,6 +48,11 @@ SE_BOTH Slice shareOf(const Geometry& g, int64_t rank, int64_t blocks) {
     return sliceOf(g, atoms * rank / blocks, atoms * (rank + 1) / blocks);
 }
 
+//: Where part `part` of `parts` of a count begins: at multiples of 64, so that parts of an aligned row are aligned. Some may be empty.
+SE_BOTH int64_t partBegin(int64_t count, int64_t part, int64_t parts) {
+    return part == parts ? count : count * part / parts / 64 * 64;
+}
+
 //: The element (image, channel, 0); the channel is a multiple of the atom.
 SE_BOTH int64_t elementOf(const Geometry& g, int64_t image, int64_t channel) {
     return image * g.image + channel / g.width * g.hw * g.width + channel % g.width;

@@ -41,7 +41,8 @@ std::size_t workspaceBytes(const Op& op, const Shape& shape, const Device& devic
     if (!possible(op, shape) || shape.n == 0) return 0;
     const int64_t sum = op.type == Type::kInt8 ? 8 : 4;
     const int64_t split = aligned(mostSums(op, shape, device) * sum) + aligned(shape.n * columnsOf(op, shape) * 4);
-    return static_cast<std::size_t>(split);
+    const int64_t persistent = aligned(int64_t{device.multiprocessors} * 4) + aligned(mostBoard(op, shape, device) * 4);
+    return static_cast<std::size_t>(std::max(split, persistent));
 }
 
 cudaError_t launchPlan(const Op& op, const Shape& shape, const Tensors& tensors, void* workspace, std::size_t workspaceSize,
@@ -54,7 +55,12 @@ cudaError_t launchPlan(const Op& op, const Shape& shape, const Tensors& tensors,
               plan, columns, static_cast<unsigned char*>(workspace), stream};
     if (op.type != Type::kInt8) call.op.xScale = call.op.residualScale = call.op.yScale = 1.0F;
     if (op.skip != Skip::kAdd) call.tensors.residual = nullptr;
-    return launchSplit(call);
+    switch (plan.road) {
+        case Road::kSplit: return launchSplit(call);
+        case Road::kCluster: return launchCluster(call);
+        case Road::kPersistent: return launchPersistent(call);
+    }
+    return cudaErrorInvalidValue;
 }
 
 cudaError_t launch(const Op& op, const Shape& shape, const Tensors& tensors, void* workspace, std::size_t workspaceSize,

@@ -7,8 +7,9 @@
 namespace se {
 
 constexpr int kSplitThreads = 256;
-constexpr int kSplitResident = 2;   // blocks a multiprocessor can hold at least: up to 128 registers, so that nothing spills
-constexpr int kWholeThreads = 512;  // cluster and persistent: one block has a multiprocessor to itself
+constexpr int kResident = 2;         // blocks of 256 threads a multiprocessor can hold at least: up to 128 registers, so that nothing spills
+constexpr int kClusterThreads = 256;     // two blocks a multiprocessor, if their shared memory lets them: one loads, the other stores
+constexpr int kPersistentThreads = 512;  // one block a multiprocessor
 
 enum class Road : int32_t { kSplit, kCluster, kPersistent };
 
@@ -26,7 +27,7 @@ struct Plan {
     Jobs pool;        // split
     Jobs scale;       // split
     int32_t blocks = 1;  // cluster, persistent: blocks that share an image
-    int32_t groups = 1;  // cluster, persistent: images under way at once
+    int32_t groups = 1;  // persistent: images under way at once; cluster: images
     std::size_t shared = 0;  // cluster, persistent: bytes a block
 };
 

@@ -12,7 +12,7 @@
 namespace se {
 
 template <typename T, bool kTiles>
-__global__ void __launch_bounds__(kSplitThreads, kSplitResident) pool(Geometry g, Jobs jobs, const T* x, typename Kind<T>::Sum* sums) {
+__global__ void __launch_bounds__(kSplitThreads, kResident) pool(Geometry g, Jobs jobs, const T* x, typename Kind<T>::Sum* sums) {
     unsigned char* scratch = blockShared();
     for (int64_t job = blockIdx.x; job < jobs.total; job += gridDim.x) {
         const int64_t part = job % jobs.parts;
@@ -21,8 +21,8 @@ __global__ void __launch_bounds__(kSplitThreads, kSplitResident) pool(Geometry g
         const int64_t last = (chunk + 1) * jobs.atoms;
         const int64_t atoms = divideUp(g.c, g.atom);
         const Slice slice = sliceOf(g, chunk * jobs.atoms, last < atoms ? last : atoms);
-        const int p0 = static_cast<int>(g.hw * part / jobs.parts);
-        const int p1 = static_cast<int>(g.hw * (part + 1) / jobs.parts);
+        const int p0 = static_cast<int>(partBegin(g.hw, part, jobs.parts));
+        const int p1 = static_cast<int>(partBegin(g.hw, part + 1, jobs.parts));
         const T* from = x + elementOf(g, image, slice.first);
         auto* to = sums + (part * g.n + image) * g.c + slice.first;
         const auto keep = [&](int channel, typename Kind<T>::Sum sum) {

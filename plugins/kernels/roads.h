@@ -21,7 +21,10 @@ struct Call {
 //: Bytes of workspace, rounded so that what lies behind is aligned.
 inline int64_t aligned(int64_t bytes) { return divideUp(bytes, 256) * 256; }
 
+// The roads.
 cudaError_t launchSplit(const Call& call);
+cudaError_t launchCluster(const Call& call);
+cudaError_t launchPersistent(const Call& call);
 
 //: `launch` on a road that the caller chose (the tests do).
 cudaError_t launchPlan(const Op& op, const Shape& shape, const Tensors& tensors, void* workspace, std::size_t workspaceSize,

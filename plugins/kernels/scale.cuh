@@ -14,7 +14,7 @@
 namespace se {
 
 template <typename T, bool kTiles>
-__global__ void __launch_bounds__(kSplitThreads, kSplitResident) scale(Op op, Geometry g, int32_t k, Jobs jobs, const T* x, const T* residual,
+__global__ void __launch_bounds__(kSplitThreads, kResident) scale(Op op, Geometry g, int32_t k, Jobs jobs, const T* x, const T* residual,
                                                        const float* hidden, const float* w2, const float* b2, T* y) {
     float* gates = reinterpret_cast<float*>(blockShared());  // [image of the job][channel of the chunk]
     const int channels = static_cast<int>(jobs.atoms * g.atom);
@@ -39,12 +39,12 @@ __global__ void __launch_bounds__(kSplitThreads, kSplitResident) scale(Op op, Ge
             const float* own = gates + image * channels;
             if constexpr (kTiles) {
                 const Packing packing{g.width, g.hw};
-                const int p0 = static_cast<int>(g.hw * part / jobs.parts);
-                const int p1 = static_cast<int>(g.hw * (part + 1) / jobs.parts);
+                const int p0 = static_cast<int>(partBegin(g.hw, part, jobs.parts));
+                const int p1 = static_cast<int>(partBegin(g.hw, part + 1, jobs.parts));
                 applyTiles(finish, x + at, packing, added, y + at, packing, slice.count, slice.padded, p0, p1, own);
             } else {
                 const int64_t elements = int64_t{slice.count} * g.hw;
-                applyRows(finish, x + at, added, y + at, elements * part / jobs.parts, elements * (part + 1) / jobs.parts, g.hw, own);
+                applyRows(finish, x + at, added, y + at, partBegin(elements, part, jobs.parts), partBegin(elements, part + 1, jobs.parts), g.hw, own);
             }
         }
         __syncthreads();

@@ -25,31 +25,39 @@ struct Readable {
     const T* to;
 };
 
-//: The 16 bytes at `granule`; zeros for what is not in `row`, where all 16 cannot be read.
 template <typename T>
-__device__ __forceinline__ Vector<T> loadCovering(const T* granule, const Readable<T>& row, const Readable<T>& all) {
-    if (granule >= all.from && granule + kVector<T> <= all.to) return load(granule);
-    Vector<T> v = {};
-    for (int i = 0; i < kVector<T>; ++i) {
-        if (granule + i >= row.from && granule + i < row.to) v.at[i] = loadOne(granule + i);
-    }
-    return v;
+__device__ __forceinline__ bool covers(const Readable<T>& all, const T* granule) {
+    return granule >= all.from && granule + kVector<T> <= all.to;
 }
 
-//: The sum of those of the 16 bytes at `granule` that are in `row`.
+//: The sum of those elements at `granule` that are in `row`, read one by one.
 template <typename T>
-__device__ __forceinline__ typename Kind<T>::Partial sumInside(const Vector<T>& v, const T* granule, const Readable<T>& row) {
+__device__ __forceinline__ typename Kind<T>::Partial sumSingly(const T* granule, const Readable<T>& row) {
     typename Kind<T>::Partial sum = 0;
-    if (granule >= row.from && granule + kVector<T> <= row.to) {
-#pragma unroll
-        for (int i = 0; i < kVector<T>; ++i) sum += toPartial(v.at[i]);
-    } else {
-#pragma unroll
-        for (int i = 0; i < kVector<T>; ++i) {
-            if (granule + i >= row.from && granule + i < row.to) sum += toPartial(v.at[i]);
-        }
+#pragma unroll 1
+    for (int i = 0; i < kVector<T>; ++i) {
+        if (granule + i >= row.from && granule + i < row.to) sum += toPartial(loadOne(granule + i));
     }
     return sum;
+}
+
+//: All ones in the bytes below `count` of a word.
+__device__ __forceinline__ uint32_t lowBytes(int count) {
+    return count >= 4 ? 0xFFFFFFFFU : (count <= 0 ? 0U : (1U << 8 * count) - 1U);
+}
+
+//: The sum of those of the 16 bytes at `granule` that are in `row`; the others become zeros, which every type writes with zero bits.
+template <typename T>
+__device__ __forceinline__ typename Kind<T>::Partial sumInside(Vector<T> v, const T* granule, const Readable<T>& row) {
+    if (!covers(row, granule)) {
+        const int first = granule < row.from ? static_cast<int>((row.from - granule) * sizeof(T)) : 0;
+        const int end = granule + kVector<T> > row.to ? static_cast<int>((row.to - granule) * sizeof(T)) : 16;
+        v.words.x &= lowBytes(end) & ~lowBytes(first);
+        v.words.y &= lowBytes(end - 4) & ~lowBytes(first - 4);
+        v.words.z &= lowBytes(end - 8) & ~lowBytes(first - 8);
+        v.words.w &= lowBytes(end - 12) & ~lowBytes(first - 12);
+    }
+    return sumOf(v);
 }
 
 //: One lane's share of the sum of a row: 16-byte granules lane, lane + lanes, ..; four loads are under way at a time.
@@ -63,13 +71,14 @@ __device__ __forceinline__ typename Kind<T>::Partial sumRow(const Readable<T>& r
         Vector<T> v[kAtOnce];
 #pragma unroll
         for (int i = 0; i < kAtOnce; ++i) {
-            const int granule = first + i * lanes;
-            if (granule < granules) v[i] = loadCovering(base + int64_t{granule} * kVector<T>, row, all);
+            const T* granule = base + int64_t{first + i * lanes} * kVector<T>;
+            if (first + i * lanes < granules && covers(all, granule)) v[i] = load(granule);
         }
 #pragma unroll
         for (int i = 0; i < kAtOnce; ++i) {
-            const int granule = first + i * lanes;
-            if (granule < granules) sum += sumInside(v[i], base + int64_t{granule} * kVector<T>, row);
+            const T* granule = base + int64_t{first + i * lanes} * kVector<T>;
+            if (first + i * lanes >= granules) break;
+            sum += covers(all, granule) ? sumInside(v[i], granule, row) : sumSingly(granule, row);
         }
     }
     return sum;

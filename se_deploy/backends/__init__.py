@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from se_deploy.backends.base import Backend, Port, Runner
+from se_deploy.backends.base import Backend, Made, Port, Runner, Wanted
 from se_deploy.errors import BackendError
 
-__all__ = ["NAMES", "Backend", "Port", "Runner", "auto", "get"]
+__all__ = ["NAMES", "Backend", "Made", "Port", "Runner", "Wanted", "auto", "get"]
 
 #: Every name that `--backend` knows, in the order in which `auto` would take them (openvino only when asked).
 NAMES = ("tensorrt", "tensorrt-rtx", "onnxruntime", "openvino")
@@ -21,19 +21,25 @@ def get(name: str) -> Backend:
         from se_deploy.backends.onnxruntime import OnnxRuntime
 
         return OnnxRuntime()
+    if name in ("tensorrt", "tensorrt-rtx"):
+        from se_deploy.backends.tensorrt import RTX, STANDARD, TensorRT
+
+        return TensorRT(RTX if name == "tensorrt-rtx" else STANDARD)
     if name in NAMES:
         raise BackendError(f"this version does not have the {name} backend yet", "--backend onnxruntime is what there is")
     raise BackendError(f"no backend is called {name!r}", f"take auto or one of {', '.join(NAMES)}")
 
 
 def auto() -> Backend:
-    """The first backend that works here.
+    """The first backend that builds and runs here: those for a GPU before ONNX Runtime.
 
     Raises:
-        BackendError: none does; says what each one misses.
+        BackendError: none does; says what the last one misses.
     """
-    backend = get("onnxruntime")
-    missing = backend.missing()
-    if missing is not None:
-        raise BackendError("no backend works here", missing)
-    return backend
+    missing = None
+    for name in ("tensorrt", "tensorrt-rtx", "onnxruntime"):
+        backend = get(name)
+        missing = backend.missing() or backend.unable_to_run()
+        if missing is None:
+            return backend
+    raise BackendError("no backend works here", missing or "install onnxruntime")

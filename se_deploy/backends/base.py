@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from se_deploy.artifacts import Precision, Progress
+from se_deploy.artifacts import InputSpec, PluginRef, Precision, Progress
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -22,6 +22,42 @@ class Port:
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a build is asked for beside the typed file; `check` of a backend refuses what it cannot do."""
+
+    #: The sizes it is tuned for.
+    inputs: tuple[InputSpec, ...] = ()
+    #: "auto", "off", or the path of a plugin library.
+    plugin: str = "auto"
+    #: GPUs it is for, such as "sm_89".
+    targets: tuple[str, ...] = ()
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    embed_plugin: bool = False
+    refit: bool = False
+    #: A folder for what makes the next build faster.
+    cache: Path | None = None
+
+    def options(self) -> tuple[str, ...]:
+        """The command line's words for what was asked beyond sizes."""
+        flags = ("version_compatible", "hardware_compatible", "embed_plugin", "refit")
+        return tuple(f"--{name.replace('_', '-')}" for name in flags if getattr(self, name)) + ("--target",) * bool(self.targets)
+
+
+#: A build without wishes.
+NOTHING_MORE = Wanted()
+
+
+@dataclass(frozen=True)
+class Made:
+    """What is known of an engine once it is built; files lie beside it."""
+
+    plugin: PluginRef | None = None
+    targets: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
 
 
 class Runner(AbstractContextManager["Runner"], Protocol):
@@ -43,15 +79,28 @@ class Backend(Protocol):
     default_precision: Precision
     #: INT8 activations: symmetric int8, or uint8 with a zero point.
     signed_int8: bool
+    #: Whether the file's types are laws (TensorRT's rules) and SqueezeExcite nodes are for a plugin.
+    strongly_typed: bool
 
     def missing(self) -> str | None:
         """Why it can neither build nor run here, with the remedy; None where it can."""
 
-    def build(self, model: Path, out: Path, progress: Progress) -> None:
-        """Writes the engine of a typed ONNX file to `out`.
+    def unable_to_run(self) -> str | None:
+        """Why it cannot run an engine here though it may build one, with the remedy; None where it can."""
+
+    def check(self, wanted: Wanted, se_blocks: int) -> None:
+        """Refuses, before any work, what it cannot do here for a model with so many SqueezeExcite nodes.
+
+        Raises:
+            BackendError: with the reason.
+        """
+
+    def build(self, model: Path, out: Path, progress: Progress, wanted: Wanted = NOTHING_MORE) -> Made:
+        """Writes the engine of a typed ONNX file to `out`; what belongs to it goes beside it, under names that begin with its own.
 
         Raises:
             BackendError: it refuses the model.
+            CheckFailed: the engine would hold fewer plugin layers than the model has SqueezeExcite nodes.
         """
 
     def open(self, engine: Path, *, threads: int | None = None, optimised: bool = True) -> Runner:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import external_data_helper
 
 from se_deploy.artifacts import Precision, Progress
-from se_deploy.backends.base import Port, Tensors
+from se_deploy.backends.base import NOTHING_MORE, Made, Port, Tensors, Wanted
 from se_deploy.errors import BackendError
 
 if TYPE_CHECKING:
@@ -47,17 +47,29 @@ class OnnxRuntime:
     default_precision: Precision = "fp32"
     #: A Relu folds into uint8 whose zero point is 0; symmetric int8 is slower than FP32 here.
     signed_int8 = False
+    strongly_typed = False
 
     def missing(self) -> str | None:
         """None where the package is installed."""
         return None if find_spec("onnxruntime") else "onnxruntime is not installed: `pip install onnxruntime`"
 
-    def build(self, model: Path, out: Path, progress: Progress) -> None:
+    def unable_to_run(self) -> str | None:
+        """What can build can run: it is the CPU."""
+        return None
+
+    def check(self, wanted: Wanted, se_blocks: int) -> None:
+        """Targets and what is TensorRT's are refused."""
+        given = (*wanted.options(), *(["--plugin"] if wanted.plugin not in ("auto", "off") else []))
+        if given:
+            raise BackendError(f"{', '.join(given)} is for TensorRT, this engine is for ONNX Runtime", "add --backend, or leave it out")
+
+    def build(self, model: Path, out: Path, progress: Progress, wanted: Wanted = NOTHING_MORE) -> Made:
         """The typed file itself is the engine, once ONNX Runtime has taken it."""
         progress("check the model with ONNX Runtime", 0, None)
         with self.open(model):
             pass
         _copy(model, out)
+        return Made()
 
     def open(self, engine: Path, *, threads: int | None = None, optimised: bool = True) -> Session:
         """A session on the CPU."""

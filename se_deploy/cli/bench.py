@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from se_deploy.cli import render, tables
+
+
+class Runtime(StrEnum):
+    """What runs the engines."""
+
+    python = "python"
+    cpp = "cpp"
 
 
 def bench(
@@ -39,6 +47,9 @@ def bench(
     threads: Annotated[
         str | None, typer.Option(metavar="N[,N]...", help="For engine and PyTorch alike; else PyTorch's.", show_default=False)
     ] = None,
+    runtime: Annotated[
+        Runtime, typer.Option(help="cpp: the C++ loader that `package --cpp` deploys, compiled the first time.")
+    ] = Runtime.python,
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML file too.", show_default=False)] = None,
     min_agreement: Annotated[
         float | None, typer.Option(min=0, max=100, help="Exit 3 where agreement is lower, in percent.", show_default=False)
@@ -54,6 +65,7 @@ def bench(
       se-deploy bench --data imgs/val --batch 1,8
       se-deploy bench engine.onnx --min-agreement 99 --atol 1e-3 --json
       se-deploy bench fp32.onnx int8.onnx --baseline plain.onnx --html report.html
+      se-deploy bench engine.onnx --runtime cpp
     """
     sizes, counts = _sizes("--batch", batch), _sizes("--threads", threads)
     from se_deploy.stages.bench import bench as stage
@@ -73,6 +85,7 @@ def bench(
             rtol=rtol or (),
             atol=atol or (),
             html=html,
+            runtime=runtime.value,
             min_agreement=min_agreement,
             max_p99=max_p99,
             progress=progress,

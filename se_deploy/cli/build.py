@@ -15,16 +15,25 @@ def build(
         Path | None, typer.Argument(help="A model directory or its model.onnx. Left out: the newest export.", show_default=False)
     ] = None,
     fp32: Annotated[bool, typer.Option("--fp32", help="The default on ONNX Runtime.")] = False,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Means, gates, inputs and outputs stay FP32.")] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Needs --calib or --scales; SE bodies stay in float.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="The default on TensorRT. Means, gates, inputs and outputs stay FP32.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Needs --calib or --scales; inside SE blocks everything is FP32.")] = False,
     calib: Annotated[Path | None, typer.Option(help="A folder of images to measure the scales on.", show_default=False)] = None,
     scales: Annotated[Path | None, typer.Option(help="A scale file that `calibrate` wrote for this model.", show_default=False)] = None,
     backend: Annotated[str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime or openvino.")] = "auto",
+    plugin: Annotated[str, typer.Option(metavar="auto|off|PATH", help="TensorRT: compiled where none is built yet.")] = "auto",
+    target: Annotated[
+        list[str] | None, typer.Option(help="TensorRT-RTX: sm_89 and the like; repeatable. Left out: the GPU here.", show_default=False)
+    ] = None,
     shapes: Annotated[
         list[str] | None, typer.Option(help="NAME:min,opt,max, each a batch size or a whole shape; repeatable.", show_default=False)
     ] = None,
+    version_compatible: Annotated[bool, typer.Option("--version-compatible", help="TensorRT: for later releases of its major.")] = False,
+    hardware_compatible: Annotated[bool, typer.Option("--hardware-compatible", help="TensorRT: for every GPU from Ampere on.")] = False,
+    embed_plugin: Annotated[bool, typer.Option("--embed-plugin", help="TensorRT: the plugin inside the engine.")] = False,
+    refit: Annotated[bool, typer.Option("--refit", help="TensorRT: weights can be changed later.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The engine. Left out: engine.onnx in the model's directory.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", help="Left out: engine.plan or engine.onnx in the model's directory.", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an engine of another backend or precision.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -36,6 +45,7 @@ def build(
       se-deploy build --int8 --calib imgs/
       se-deploy build engines/se_resnet50 --fp16 -o half.onnx
       se-deploy build --int8 --scales calibration/se_resnet50.json --shapes input:1,16,64
+      se-deploy build --int8 --calib imgs/ --backend tensorrt-rtx --target sm_89 --target sm_120
     """
     from se_deploy.stages.build import Contradiction
     from se_deploy.stages.build import build as stage
@@ -50,7 +60,13 @@ def build(
                 calib=calib,
                 scales=scales,
                 backend=backend,
+                plugin=plugin,
+                target=target or (),
                 shapes=shapes or (),
+                version_compatible=version_compatible,
+                hardware_compatible=hardware_compatible,
+                embed_plugin=embed_plugin,
+                refit=refit,
                 output=output,
                 force=force,
                 progress=progress,

@@ -110,8 +110,11 @@ class Canonical:
                 return self._unknown(node, output, read, "weights-not-constant", others[0])
             return self._unknown(node, output, read, "other-input", others[0]) if all(map(self._is_small, others)) else None
         blocked = next((v.base for v in read if isinstance(v.base, Unknown)), None)
+        if blocked is not None and node.op == "Expand":  # as large as a map, and no map
+            return first
         if blocked is not None:
-            return self._unknown(node, output, read, blocked.id, blocked.detail)
+            said = blocked.id not in _VAGUE or node.op not in _ODD
+            return self._unknown(node, output, read, *((blocked.id, blocked.detail) if said else (_ODD[node.op], node.op)))
         if self.view.is_same(node):
             return first
         if node.op in PAIRS:
@@ -204,6 +207,9 @@ _ODD = {
     "ReduceMean": "normalised",
     "DynamicQuantizeLinear": "quantized",
 }
+
+#: Reasons that a later operator's own says better: the branches of selective kernels are reshaped, and then compete in a Softmax.
+_VAGUE = frozenset({"reshaped"})
 
 #: Operators behind which a vector can have been meant as a gate.
 _MEANT = frozenset({"Softmax", "Conv", "Gemm", "MatMul", "Einsum", "LSTM", "GRU"})

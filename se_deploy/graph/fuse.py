@@ -105,8 +105,8 @@ def _assembled(model: ModelProto, nodes: list[NodeProto], weights: list[TensorPr
     new = copied(model, without=("node", "initializer", "value_info", "input"))
     known = {i.name for i in model.graph.initializer}
     new.graph.node.extend(nodes)
-    given = {w.name for w in weights}  # a graph that was unfused has weights of these names
-    new.graph.initializer.extend(i for i in model.graph.initializer if i.name in read - given)
+    wanted = read - {w.name for w in weights}  # a graph that was unfused has weights of these names
+    new.graph.initializer.extend(i for i in model.graph.initializer if i.name in wanted)
     new.graph.initializer.extend(weights)
     new.graph.input.extend(i for i in model.graph.input if i.name in read or i.name not in known)
     new.graph.value_info.extend(v for v in model.graph.value_info if v.name in made)

@@ -12,6 +12,7 @@ REASONS = {
     "other-axis": "the gate does not lie along the map's channels",
     "other-shape": "the gate is expanded to another shape than the map's",
     "gate-not-pooled": "the gate does not come from a global pool",
+    "added": "a vector computed from the map is added to it, not multiplied (global context)",
     "softmax": "channels or branches compete in a softmax",
     "sliced": "the gate is cut, split or joined on its way",
     "conv-over-channels": "a convolution runs along the channels (ECA)",

@@ -12,30 +12,32 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from se_deploy.artifacts import TensorScale
 from se_deploy.errors import QuantError
-from se_deploy.quant import ranges, sites, weights
+from se_deploy.quant import blocks, ranges, sites, weights
+from se_deploy.quant.blocks import drop_unused
 from se_deploy.quant.sites import Sites, Weighted
 
 #: Per-channel DequantizeLinear came with it.
 MIN_OPSET = 13
 
 
-def place(model: ModelProto, scales: Mapping[str, TensorScale], *, signed: bool = True) -> None:
+def place(model: ModelProto, scales: Mapping[str, TensorScale], *, signed: bool = True, integer_blocks: bool = False) -> None:
     """Quantizes `model` in place.
 
     Args:
         model: a fused FP32 graph, weights loaded, opset 13 or later.
         scales: by tensor name; those that the placement needs must be there, others are not read.
         signed: symmetric int8 for TensorRT, or asymmetric uint8 activations for ONNX Runtime.
+        integer_blocks: SqueezeExcite nodes read and give int8 themselves (signed only).
 
     Raises:
         QuantError: the graph holds Q/DQ nodes already, has nothing to quantize, or a tensor without a scale; a weight is not finite.
     """
     check(model)
-    found = sites.find(model, outputs=not signed)
+    found = sites.find(model, outputs=not signed, blocks=integer_blocks)
     if not found.layers:
         raise QuantError("the graph has no Conv, Gemm or MatMul with constant FP32 weights", "build it without --int8")
     unknown = [name for name in found.tensors if name not in scales]
@@ -43,6 +45,8 @@ def place(model: ModelProto, scales: Mapping[str, TensorScale], *, signed: bool 
         raise QuantError(f"no scale for {len(unknown)} tensor(s), first {unknown[0]}", "calibrate again")
     integers = {name: (ranges.signed if signed else ranges.unsigned)(scales[name]) for name in found.tensors}
     _Rewrite(model, found, integers, int_bias=not signed).run()
+    if integer_blocks:
+        blocks.absorb(model)
 
 
 def check(model: ModelProto) -> None:
@@ -88,7 +92,7 @@ class _Rewrite:
                 self._pair(name)
         del self.graph.node[:]
         self.graph.node.extend(self.nodes)
-        _drop_unused(self.graph)
+        drop_unused(self.graph)
 
     def _pair(self, name: str) -> None:
         if name not in self.tensors:
@@ -142,12 +146,3 @@ class _Rewrite:
 
 def _after(name: str) -> str:
     return f"{name}/dequantized"
-
-
-def _drop_unused(graph: GraphProto) -> None:
-    """Removes FP32 weights that nothing reads any more."""
-    read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
-    for node in [n for n in graph.node if n.op_type == "Constant" and n.output[0] not in read]:
-        graph.node.remove(node)
-    for tensor in [t for t in graph.initializer if t.name not in read]:
-        graph.initializer.remove(tensor)

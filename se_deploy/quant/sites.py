@@ -9,6 +9,9 @@ With `outputs`, what a convolution gives (after the Relu or Clip behind it) gets
 a convolution in integers only where a Q stands on both of its sides.
 
     x ─ Q ─ DQ ─ Conv ─ Relu ─ Q ─ DQ ─ Conv ─ Q ─ DQ ─ SqueezeExcite(…, residual) ─ Q ─ DQ ─ Conv
+
+With `blocks`, what a SqueezeExcite node reads and gives gets a pair, the residual's with it, so that the node can take int8 itself
+(`blocks.py`). One that gives a network's output stays in float.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from se_deploy import op
 
 #: A place where a tensor is read: the node's index in the graph, and the index among the node's inputs.
 Use = tuple[int, int]
@@ -54,8 +59,8 @@ def constants(model: ModelProto) -> dict[str, TensorProto]:
     return found
 
 
-def find(model: ModelProto, *, outputs: bool = False) -> Sites:
-    """The sites of a fused FP32 graph; `outputs` adds what convolutions give (see above). Nothing is changed."""
+def find(model: ModelProto, *, outputs: bool = False, blocks: bool = False) -> Sites:
+    """The sites of a fused FP32 graph; `outputs` adds what convolutions give, `blocks` SE blocks (see above). Nothing is changed."""
     nodes = model.graph.node
     known = constants(model)
     uses: dict[str, list[Use]] = defaultdict(list)
@@ -72,6 +77,9 @@ def find(model: ModelProto, *, outputs: bool = False) -> Sites:
         elif _residual(node, known):
             for position, name in enumerate(node.input):
                 wanted[name].add((index, position))
+    if blocks:
+        for name, read in _blocks(model, uses):
+            wanted[name].update(read)
     if outputs:
         for name in _outputs(model, sites.layers, uses):
             wanted[name].update(uses[name])
@@ -99,6 +107,19 @@ def _weighted(index: int, node: NodeProto, known: dict[str, TensorProto]) -> Wei
 
 def _residual(node: NodeProto, known: dict[str, TensorProto]) -> bool:
     return node.op_type == "Add" and node.domain in ("", "ai.onnx") and not any(name in known for name in node.input)
+
+
+def _blocks(model: ModelProto, uses: dict[str, list[Use]]) -> Iterator[tuple[str, list[Use]]]:
+    """Tensors that SqueezeExcite nodes read, with that use, and those they give, with every use."""
+    results = {output.name for output in model.graph.output}
+    for index, node in enumerate(model.graph.node):
+        variant = op.variant_of(node)
+        if variant is None or variant.int8 or node.output[0] in results:
+            continue
+        for position, name in enumerate(variant.inputs):
+            if name in ("x", "residual"):
+                yield node.input[position], [(index, position)]
+        yield node.output[0], uses[node.output[0]]
 
 
 def _outputs(model: ModelProto, layers: list[Weighted], uses: dict[str, list[Use]]) -> Iterator[str]:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from se_deploy.artifacts import Progress, silent
 from se_deploy.errors import ArtifactError
 from se_deploy.files import replacing
 from se_deploy.stages.steps import engines as built
+from se_deploy.stages.steps import runnable, trials
 from se_deploy.stages.steps import samples as tried
-from se_deploy.stages.steps import trials
 from se_deploy.stages.steps.baselines import opened
 from se_deploy.stages.steps.engines import Built
 from se_deploy.verify import latency
@@ -43,6 +43,7 @@ def bench(
     rtol: Sequence[str] = (),
     atol: Sequence[str] = (),
     html: str | Path | None = None,
+    runtime: Literal["python", "cpp"] = "python",
     min_agreement: float | None = None,
     max_p99: float | None = None,
     progress: Progress = silent,
@@ -67,6 +68,7 @@ def bench(
         rtol: relative tolerances, "V" or "OUT:V", that every element must keep unless it keeps the absolute one.
         atol: absolute tolerances, as in `rtol`; where only one of the two is given the other is 1e-5, as in Polygraphy.
         html: where to write the report as one HTML file.
+        runtime: "cpp" runs the engines in the C++ loader that `package --cpp` deploys, compiled here the first time.
         min_agreement: the report passes only where each engine agrees with the reference on so many percent of images.
         max_p99: the report passes only where each run's p99 is no more milliseconds.
         progress: called after each chunk of images, and at each round of measuring.
@@ -85,12 +87,18 @@ def bench(
         page = None if html is None else outer.enter_context(replacing(_page(html)))
         names = [engines] if engines is None or isinstance(engines, str | Path) else engines
         found = [built.find(name) for name in names]
+        for engine in found:
+            runnable.check(engine)
         outcome = _Outcome(notes=[*(note for engine in found for note in engine.notes), *filter(None, [latency.busy()])])
+        if runtime == "cpp":
+            outcome.notes.append("engines run in the C++ loader (plugins/runtime)")
         # Behind the search, so that a wrong name is told before PyTorch's libraries are read.
         from se_deploy.stages.steps import reference as live
 
         counts = (threads,) if isinstance(threads, int) else tuple(threads or (live.default_threads(),))
-        trial = _Trial(tried.Wanted(data, labels, pairs, embeddings or pairs is not None, rtol, atol), batch, baseline, warmup, duration)
+        wanted = tried.Wanted(data, labels, pairs, embeddings or pairs is not None, rtol, atol)
+        library = _loader(progress) if runtime == "cpp" else None
+        trial = _Trial(wanted, batch, baseline, warmup, duration, library)
         for folder in dict.fromkeys(engine.folder for engine in found):
             outcome.groups += 1
             group = [engine for engine in found if engine.folder == folder]
@@ -122,6 +130,8 @@ class _Trial:
     baseline: Sequence[str | Path]
     warmup: float
     duration: float
+    #: The C++ loader's, where engines run in that.
+    library: Path | None
 
     def run(
         self,
@@ -134,7 +144,7 @@ class _Trial:
     ) -> None:
         """Compares the answers of engines of one export, unless `compared` has them already, and measures their latency."""
         with ExitStack() as stack:
-            subjects = [subject for engine in group for subject in trials.opened(engine, self.batch, threads, stack)]
+            subjects = [subject for engine in group for subject in trials.opened(engine, self.batch, threads, stack, self.library)]
             baselines = tuple(opened(self.baseline, group[0].model, threads, stack))
             if not compared:
                 compared.update(self._compare(group[0], subjects, reference, outcome, progress))
@@ -191,6 +201,12 @@ class _Outcome:
             failures=tuple(self.failures),
             notes=tuple(self.notes),
         )
+
+
+def _loader(progress: Progress) -> Path:
+    from se_deploy.backends import cpp
+
+    return cpp.library(progress)
 
 
 def _limits(runs: Sequence[Run], min_agreement: float | None, max_p99: float | None) -> list[str]:

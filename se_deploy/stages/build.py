@@ -14,18 +14,20 @@ import numpy as np
 import onnx
 
 from se_deploy import __version__, artifacts, backends
-from se_deploy.artifacts import EngineManifest, FileRef, InputSpec, Precision, Progress, Result, Scales, peak_rss_mb, silent
-from se_deploy.backends import Backend
+from se_deploy.artifacts import EngineManifest, FileRef, Precision, Progress, Result, Scales, peak_rss_mb, silent
+from se_deploy.backends import Backend, Made, Wanted
 from se_deploy.backends.profile import profile
 from se_deploy.errors import ArtifactError, BackendError, QuantError
 from se_deploy.files import replacing_directory
+from se_deploy.graph import strong
 from se_deploy.graph.half import to_half
+from se_deploy.graph.inline import inlined
 from se_deploy.graph.read import read, write
 from se_deploy.quant import scales as measured
 from se_deploy.quant.place import place
 from se_deploy.stages.calibrate import calibrate
 from se_deploy.stages.steps import exported
-from se_deploy.stages.steps.exported import Exported
+from se_deploy.stages.steps.exported import ENGINES, Exported
 
 
 class Contradiction(ValueError):
@@ -41,7 +43,13 @@ def build(
     calib: str | Path | None = None,
     scales: str | Path | None = None,
     backend: str = "auto",
+    plugin: str | Path = "auto",
+    target: Sequence[str] = (),
     shapes: Sequence[str] = (),
+    version_compatible: bool = False,
+    hardware_compatible: bool = False,
+    embed_plugin: bool = False,
+    refit: bool = False,
     output: str | Path | None = None,
     force: bool = False,
     progress: Progress = silent,
@@ -50,20 +58,27 @@ def build(
 
     Args:
         model: a model directory or its model.onnx; None takes the newest export under engines/.
-        fp32: build in FP32. At most one of the three; with none, the backend's default is taken (FP32 on ONNX Runtime).
+        fp32: build in FP32. At most one of the three; with none, the backend's default is taken (FP32 on ONNX Runtime, else FP16).
         fp16: build in FP16; means, gates, inputs and outputs stay FP32.
-        int8: build in INT8; SE bodies stay in float.
+        int8: build in INT8. Inside SE blocks everything is FP32; on TensorRT what they read and give is int8.
         calib: a folder of images to measure the scales on (int8).
         scales: a scale file that `calibrate` wrote for this model (int8).
         backend: "auto" or one of `backends.NAMES`.
+        plugin: for TensorRT: "auto" (the library built before, else compiled now), "off" (SE blocks as plain operators), or a path.
+        target: GPUs that a TensorRT-RTX engine is for, such as "sm_89"; left out, the one that is here.
         shapes: "NAME:min,opt,max", each a batch size or a whole shape; inputs that are not named keep the model's own.
+        version_compatible: TensorRT: an engine that later releases of the same major read.
+        hardware_compatible: TensorRT: an engine for every GPU from Ampere on.
+        embed_plugin: TensorRT: the plugin's library inside the engine.
+        refit: TensorRT: an engine whose weights can be changed.
         output: the engine; default engine.onnx (or what the backend's engines are called) in the model's directory.
         force: overwrite an engine of another backend or precision.
         progress: called at each step, and after each image of a calibration.
 
     Raises:
         ArtifactError: there is no such model, it has changed since its export, or the engine's name is taken.
-        BackendError: the backend is missing or refuses the model, or the engine's answers are not finite.
+        BackendError: the backend is missing or refuses the model or an option, or the engine's answers are not finite.
+        CheckFailed: TensorRT took the plugin for fewer nodes than the model has SE blocks.
         ImageError: no usable image, or images that contradict the network's input.
         QuantError: INT8 without images or scales, scales of another model, or a graph that cannot be quantized.
         Contradiction: more than one precision; images and scales, or either for another precision than INT8.
@@ -72,13 +87,25 @@ def build(
     asked = _asked(fp32, fp16, int8, calib, scales)
     engine = _backend(backend)
     source = exported.find(model)
-    job = _Job(source, engine, asked or engine.default_precision, profile(source.manifest.inputs, shapes), progress)
+    wanted = Wanted(
+        inputs=profile(source.manifest.inputs, shapes),
+        plugin=str(plugin),
+        targets=tuple(target),
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
+        embed_plugin=embed_plugin,
+        refit=refit,
+        cache=ENGINES,
+    )
+    engine.check(wanted, source.manifest.se_blocks)
+    job = _Job(source, engine, asked or engine.default_precision, wanted, progress)
     out = Path(output) if output is not None else source.folder / f"engine{engine.suffix}"
     _check_name(out, job, force)
     with replacing_directory(out.parent, manifest=f"{out.name}.json") as folder:
         job.write(out, folder, calib, scales)
         written = {file.name for file in folder.iterdir()}
-    for name in {f"{out.name}.scales.json", f"{out.name}.data"} - written:  # the engine's that was there before
+    belonging = (f"{out.name}.scales.json", f"{out.name}.data", f"{out.stem}.layers.json", f"{out.stem}.plugin.so")
+    for name in set(belonging) - written:  # the engine's that was there before
         out.with_name(name).unlink(missing_ok=True)
     return Result(
         output=out,
@@ -86,6 +113,7 @@ def build(
         backend=engine.name,
         precision=job.precision,
         se_blocks=source.manifest.se_blocks,
+        plugin_layers=job.plugin_layers(),
         images=job.scales.images if job.scales else None,
         seconds=time.perf_counter() - started,
         peak_rss_mb=peak_rss_mb(),
@@ -137,11 +165,11 @@ def _check_name(out: Path, job: _Job, force: bool) -> None:
 class _Job:
     """One build: what is decided before anything is written, and then what was learned on the way."""
 
-    def __init__(
-        self, source: Exported, engine: Backend, precision: Precision, inputs: tuple[InputSpec, ...], progress: Progress
-    ) -> None:
-        self.source, self.engine, self.precision, self.inputs, self.progress = source, engine, precision, inputs, progress
+    def __init__(self, source: Exported, engine: Backend, precision: Precision, wanted: Wanted, progress: Progress) -> None:
+        self.source, self.engine, self.precision, self.wanted, self.progress = source, engine, precision, wanted, progress
+        self.inputs = wanted.inputs
         self.scales: Scales | None = None
+        self.made = Made()
         self.notes: list[str] = []
 
     def write(self, out: Path, folder: Path, calib: str | Path | None, scales: str | Path | None) -> None:
@@ -150,7 +178,8 @@ class _Job:
         if self.precision == "int8":
             self._measure(table, calib, scales)
         with self._typed(folder) as typed:
-            self.engine.build(typed, made, self.progress)
+            self.made = self.engine.build(typed, made, self.progress, self.wanted)
+        self.notes += self.made.notes
         self._try(made)
         artifacts.write(self._manifest(out, made, FileRef.of(table) if self.scales else None), folder / f"{out.name}.json")
 
@@ -168,23 +197,39 @@ class _Job:
     @contextmanager
     def _typed(self, folder: Path) -> Iterator[Path]:
         """The ONNX file whose types are the precision: the export itself, or one written for the time of the build."""
-        if self.precision == "fp32":
+        plain = self.engine.strongly_typed and self.wanted.plugin == "off"
+        if self.precision == "fp32" and not self.engine.strongly_typed:
             yield self.source.model
             return
         self.progress(f"write the model in {self.precision}", 0, None)
         model = read(self.source.model)
         if self.scales is not None:
-            place(model, self.scales.tensors, signed=self.engine.signed_int8)
-        else:
+            place(model, self.scales.tensors, signed=self.engine.signed_int8, integer_blocks=self.engine.strongly_typed and not plain)
+        elif self.precision == "fp16":
             model = to_half(model, self.notes)
+        if plain:
+            model = inlined(model)
+            self.notes.append(f"no plugin: {self.source.manifest.se_blocks} SE block(s) are built as plain operators")
+        if self.engine.strongly_typed:
+            strong.check(model)
         with tempfile.TemporaryDirectory(dir=folder) as place_for_it:
             typed = Path(place_for_it) / "model.onnx"
             write(model, typed)
             del model
             yield typed
 
+    def plugin_layers(self) -> int | None:
+        """How many of the engine's layers are the plugin's; None where there are no plugins."""
+        if not self.engine.strongly_typed:
+            return None
+        return self.made.plugin.layers if self.made.plugin else 0
+
     def _try(self, made: Path) -> None:
         """Runs the engine once, at the sizes it is tuned for: it must answer, and with finite numbers."""
+        unable = self.engine.unable_to_run()
+        if unable is not None:
+            self.notes.append(f"the engine was not run: {unable}")
+            return
         self.progress("try the engine", 0, None)
         rng = np.random.default_rng(0)
         feeds = {spec.name: rng.standard_normal(spec.opt).astype(spec.dtype) for spec in self.inputs}
@@ -209,9 +254,9 @@ class _Job:
             model=FileRef(file=self._relative(out), sha256=model.model.sha256),
             source=model.source,
             scales=table,
-            plugin=None,
+            plugin=self.made.plugin,
             versions={"se-deploy": __version__, "onnx": onnx.__version__, **self.engine.versions()},
-            targets=(),
+            targets=self.made.targets,
             inputs=self.inputs,
             outputs=model.outputs,
             preprocess=model.preprocess,

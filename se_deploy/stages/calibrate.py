@@ -93,7 +93,7 @@ def _table(source: Exported, used: list[Path], method: str, tensors: dict[str, T
 def _tensors(model: Path) -> list[str]:
     graph = onnx.load(model, load_external_data=False)
     place.check(graph)
-    return list(sites.find(graph, outputs=True).tensors)
+    return list(sites.find(graph, outputs=True, blocks=True).tensors)
 
 
 def _image_input(source: Exported) -> InputSpec:
@@ -120,9 +120,7 @@ def _spread(paths: list[Path], count: int | None) -> list[Path]:
 class _Feed:
     """Batches for the network, read one at a time; remembers which images were used and how many were asked for."""
 
-    def __init__(
-        self, found: Images, paths: list[Path], source: Exported, spec: InputSpec, batch: int, progress: Progress
-    ) -> None:
+    def __init__(self, found: Images, paths: list[Path], source: Exported, spec: InputSpec, batch: int, progress: Progress) -> None:
         self.found, self.paths, self.spec, self.progress = found, paths, spec, progress
         self.how = source.manifest.preprocess
         fixed = spec.shape[0]

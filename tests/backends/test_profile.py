@@ -6,9 +6,7 @@ from se_deploy.artifacts import InputSpec
 from se_deploy.backends.profile import profile
 from se_deploy.errors import BackendError
 
-IMAGES = InputSpec(
-    name="layer:x", dtype="float32", shape=("N", 3, "H", "W"), min=(1, 3, 32, 32), opt=(8, 3, 32, 32), max=(32, 3, 32, 32)
-)
+IMAGES = InputSpec(name="layer:x", dtype="float32", shape=("N", 3, "H", "W"), min=(1, 3, 32, 32), opt=(8, 3, 32, 32), max=(32, 3, 32, 32))
 FIXED = InputSpec(name="y", dtype="float32", shape=(4, 3), min=(4, 3), opt=(4, 3), max=(4, 3))
 
 

@@ -127,3 +127,18 @@ def test_half_precision() -> None:
     assert {m.elem_type for m in result.found.matches} == {TensorProto.FLOAT16}
     kinds = {i.name: i.data_type for i in result.model.graph.initializer}
     assert {kinds[n] for node in result.model.graph.node if node.domain for n in node.input[1:]} == {TensorProto.FLOAT}
+
+
+@pytest.mark.parametrize(
+    ("name", "id", "count"),
+    [
+        ("eca_resnext26ts", "conv-over-channels", 8),
+        ("gcresnext26ts", "added", 8),
+        ("skresnet18", "softmax", 8),
+        ("resnest14d", "softmax", 4),
+    ],
+)
+def test_other_attention_is_left_alone_and_named(name: str, id: str, count: int) -> None:
+    result = fuse(exported(name))
+    assert result.fused == ()
+    assert [r.id for r in result.found.rejections] == [id] * count

@@ -51,6 +51,25 @@ NEAR = {
         "too-many-fcs",
         f"{GAP}  h = Conv(p, W1, b1)  a = Relu(h)  i = Conv(a, Wr, b1)  c = Relu(i)  v = Conv(c, W2, b2)  g = Sigmoid(v)  y = Mul(x, g)",
     ),
+    "context-added": ("added", f"{GAP}  h = Conv(p, W1, b1)  a = Relu(h)  v = Conv(a, W2, b2)  y = Add(x, v)"),
+    "context-by-attention-over-positions": (
+        "added",
+        "k = Conv(x, Wone)  r1 = Constant <value_ints = [0, 1, 35, 1]> ()  l = Reshape(k, r1)  s = Softmax <axis = 2> (l)  "
+        "r2 = Constant <value_ints = [0, 1, 8, 35]> ()  m = Reshape(x, r2)  c = MatMul(m, s)  r3 = Constant <value_ints = [0, 8, 1, 1]> ()  "
+        "p = Reshape(c, r3)  h = Conv(p, W1, b1)  a = Relu(h)  v = Conv(a, W2, b2)  y = Add(x, v)",
+    ),
+    "eca-expanded": (
+        "conv-over-channels",
+        "q = ReduceMean <axes = [2, 3], keepdims = 0> (x)  i0 = Constant <value_ints = [0]> ()  z = Shape(x)  n = Gather(z, i0)  "
+        "o1 = Constant <value_ints = [1]> ()  m1_ = Constant <value_ints = [-1]> ()  t = Concat <axis = 0> (n, o1, m1_)  r = Reshape(q, t)  "
+        "h = Conv <pads = [1, 1]> (r, K1)  s = Sigmoid(h)  t2 = Concat <axis = 0> (n, m1_, o1, o1)  u = Reshape(s, t2)  g = Expand(u, z)  y = Mul(x, g)",
+    ),
+    "selective-kernel": (
+        "softmax",
+        "e = Constant <value_ints = [1]> ()  k0 = Conv <pads = [1, 1, 1, 1]> (x, K)  k1 = Conv(x, P)  a0 = Unsqueeze(k0, e)  a1 = Unsqueeze(k1, e)  "
+        "b = Concat <axis = 1> (a0, a1)  c = Add(k0, k1)  p = GlobalAveragePool(c)  h = Conv(p, W1, b1)  a = Relu(h)  v = Conv(a, Wd)  "
+        "r = Constant <value_ints = [0, 2, 8, 1, 1]> ()  l = Reshape(v, r)  g = Softmax <axis = 1> (l)  m = Mul(b, g)  y = ReduceSum <keepdims = 0> (m, e)",
+    ),
     "relu-in-front-of-the-first-layer": ("other-op", f"q = GlobalAveragePool(x)  p = Relu(q)  {FCS}  y = Mul(x, g)"),
     "normalised-hidden-vector": (
         "normalised",
@@ -164,7 +183,6 @@ UNRELATED = {
     "k = Constant <value_float = 0.001> ()  e = Add(v, k)  r = Sqrt(e)  i = Reciprocal(r)  y = Mul(d, i)",
     "layer-norm": "m = ReduceMean <axes = [-1]> (x)  d = Sub(x, m)  q = Mul(d, d)  v = ReduceMean <axes = [-1]> (q)  "
     "k = Constant <value_float = 0.001> ()  e = Add(v, k)  r = Sqrt(e)  y = Div(d, r)",
-    "added-context": f"{GAP}  h = Conv(p, W1, b1)  a = Relu(h)  v = Conv(a, W2, b2)  y = Add(x, v)",
     "layer-scale": "y = Mul(x, b2c)",
 }  # fmt: skip
 

@@ -15,7 +15,6 @@ FAMILIES = {
     "timm:cspnext_tiny": 4,
     "timm:efficientnet_b0": 16,
     "timm:efficientnet_b0_gn": 16,
-    "timm:efficientnet_cc_b0_4e": 16,
     "timm:efficientnetv2_rw_t": 29,
     "timm:efficientvim_m1": 2,
     "timm:efficientvit_m0": 2,

@@ -28,6 +28,14 @@ class Device:
     l2: int = 1 << 20
 
 
+#: By road: a device small enough that blocks have several jobs, and images several blocks.
+DEVICES = {
+    "split": Device(),
+    "cluster": Device(sm=90, multiprocessors=8, shared_per_block=100 * 1024, shared_per_multiprocessor=120 * 1024),
+    "persistent": Device(sm=80, multiprocessors=5),
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """One node on one device. `seed` draws the data, `schedule` the order in which the CPU runs threads."""
@@ -45,7 +53,21 @@ class Case:
     seed: int = 0
     schedule: int = 0
     road: str | None = None
+    counted: bool = False  # bytes moved are counted
     device: Device = field(default_factory=Device)
+
+    def on(self, road: str) -> Case:
+        """The case on a road, on that road's device; the persistent road's L2 holds one group of images or two."""
+        device = DEVICES[road]
+        if road == "persistent":
+            device = replace(device, l2=(3 + 3 * (self.seed % 2)) * self.image_bytes)
+        return replace(self, road=road, device=device)
+
+    @property
+    def image_bytes(self) -> int:
+        """Of x, one image, padding included."""
+        atom = layouts.ATOMS[self.layout]
+        return -(-self.c // atom) * atom * self.hw * layouts.SIZES[self.dtype]
 
     @property
     def variant(self) -> op.Variant:
@@ -87,7 +109,7 @@ def write(case: Case, inputs: dict[str, np.ndarray], path: Path) -> None:
     road = -1 if case.road is None else ROADS.index(case.road)
     words = (
         layouts.TYPES.index(case.dtype), layouts.LAYOUTS.index(case.layout), op.ACTS.index(case.act), op.GATES.index(case.gate),
-        op.SKIPS.index(case.skip), op.EPILOGUES.index(case.epilogue), road, d.sm, d.multiprocessors, 0,
+        op.SKIPS.index(case.skip), op.EPILOGUES.index(case.epilogue), road, d.sm, d.multiprocessors, int(case.counted),
     )  # fmt: skip
     r = 0 if case.act == "none" else case.r
     longs = (case.n, case.c, r, case.hw, case.schedule, 0, d.shared_per_block, d.shared_per_multiprocessor, d.l2)
@@ -127,16 +149,17 @@ def check(case: Case, inputs: dict[str, np.ndarray], raw: bytes) -> None:
 
 
 def run(binary: Path, cases: list[Case], folder: Path, **environment: str) -> list[dict[str, Any]]:
-    """Runs cases in one process and checks each; what the program said of each is returned."""
+    """Runs cases in one process and checks each; what the program said of each is returned, the barriers reached in the last one."""
     drawn = [inputs_of(case) for case in cases]
     paths = [folder / f"{number}.case" for number in range(len(cases))]
     for case, inputs, path in zip(cases, drawn, paths, strict=True):
         write(case, inputs, path)
-    done = subprocess.run([binary, *paths], capture_output=True, text=True, env=environment)
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    done = subprocess.run([binary, *paths], capture_output=True, text=True, env=environment, timeout=300)
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     for case, inputs, path, line in zip(cases, drawn, paths, lines, strict=False):
         assert line["status"] == 0, f"{case}: CUDA error {line['status']}"
         check(case, inputs, Path(f"{path}.y").read_bytes())
     assert done.returncode == 0, f"{cases[min(len(lines), len(cases) - 1)]}: exit {done.returncode}\n{done.stderr[-3000:]}"
     assert len(lines) == len(cases)
+    lines[-1]["barriers"] = [line.removeprefix("barrier ") for line in done.stdout.splitlines() if line.startswith("barrier ")]
     return lines

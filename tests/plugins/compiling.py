@@ -15,7 +15,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 KERNELS = ROOT / "plugins" / "kernels"
 TESTS = ROOT / "plugins" / "tests"
-FLAGS = ("-std=c++17", "-O1", "-g1", "-DSE_SIMT", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
+FLAGS = (
+    "-std=c++17",
+    "-O1",
+    "-g1",
+    "-DSE_SIMT",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-unknown-pragmas",
+    "-fno-strict-aliasing",
+    "-U_FORTIFY_SOURCE",
+)
 INCLUDES = (f"-I{TESTS}", f"-I{TESTS / 'include'}", f"-I{KERNELS}")
 ASAN = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
 #: device.cu asks the CUDA runtime and nothing else.

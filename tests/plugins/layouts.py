@@ -8,6 +8,7 @@ import numpy as np
 ATOMS = {"linear": 1, "hwc8": 8, "hwc16": 16, "chw32": 32}
 LAYOUTS = tuple(ATOMS)
 TYPES = ("float32", "float16", "bfloat16", "int8")
+SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 LEGAL = {
     "float32": ("linear", "hwc8"), "float16": ("linear", "hwc8"), "bfloat16": ("linear", "hwc8"), "int8": ("linear", "hwc16", "chw32"),
 }  # fmt: skip

@@ -5,26 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.cases import Case, run
-from tests.plugins.compiling import TESTS, compiled
+from tests.plugins.cases import ROADS, Case, run
 from tests.plugins.drawn import KINDS, drawn, edges
 
 
-@pytest.fixture(scope="session")
-def binary() -> Path:
-    return compiled(TESTS / "run_cases.cpp")
-
-
 @pytest.mark.parametrize(("dtype", "layout"), KINDS)
-@pytest.mark.parametrize("road", ["split"])
+@pytest.mark.parametrize("road", ROADS)
 def test_each_size_at_its_edges(binary: Path, tmp_path: Path, road: str, dtype: str, layout: str) -> None:
-    assert len(run(binary, [replace(case, road=road) for case in edges(dtype, layout)], tmp_path)) == 72
+    assert len(run(binary, [case.on(road) for case in edges(dtype, layout)], tmp_path)) == 72
 
 
 @pytest.mark.parametrize(("dtype", "layout"), KINDS)
-@pytest.mark.parametrize("road", ["split"])
+@pytest.mark.parametrize("road", ROADS)
 def test_random_cases(binary: Path, tmp_path: Path, road: str, dtype: str, layout: str) -> None:
-    run(binary, drawn(60, 1, dtype, layout, road=road), tmp_path)
+    run(binary, [case.on(road) for case in drawn(60, 1, dtype, layout)], tmp_path)
 
 
 @pytest.mark.parametrize(("dtype", "layout"), KINDS)

@@ -1,9 +1,9 @@
 """A small fused FP32 network, built by hand so that every place of a Q/DQ pair is known; no torch.
 
-    x ─ conv0 ─ Relu ─┬─ dw (depthwise) ─ SiLU ─ pw ─ SqueezeExcite(…, residual = relu0, Relu) = se ─┐
-                      └───────────────────────────────────────────────────────────────────── (residual)
-    se ─┬─ conv1 ─┐
-        └─────────┴─ Add ─ Relu = sum ─ conv2 ─ SqueezeExcite (no skip) = se2 ─ GlobalAveragePool ─ Flatten ─ Gemm = y
+x ─ conv0 ─ Relu ─┬─ dw (depthwise) ─ SiLU ─ pw ─ SqueezeExcite(…, residual = relu0, Relu) = se ─┐
+                  └───────────────────────────────────────────────────────────────────── (residual)
+se ─┬─ conv1 ─┐
+    └─────────┴─ Add ─ Relu = sum ─ conv2 ─ SqueezeExcite (no skip) = se2 ─ GlobalAveragePool ─ Flatten ─ Gemm = y
 """
 
 import numpy as np
@@ -39,6 +39,21 @@ BOTH_SIDES = {
     "conv2_out": [("se2", 0)],
     "flat": [("fc", 0)],
 }
+#: The lean placement with pairs around SE blocks.
+BLOCKS = {
+    "x": [("conv0", 0)],
+    "relu0": [("dw", 0), ("se", 5)],
+    "silu": [("pw", 0)],
+    "pw_out": [("se", 0)],
+    "se": [("conv1", 0), ("add", 1)],
+    "conv1_out": [("add", 0)],
+    "sum": [("conv2", 0)],
+    "conv2_out": [("se2", 0)],
+    "se2": [("pool", 0)],
+    "flat": [("fc", 0)],
+}
+#: What calibration measures: what any of these needs, in graph order.
+MEASURED = [*list(BOTH_SIDES)[:-1], "se2", "flat"]
 
 
 class Weights:

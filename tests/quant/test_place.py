@@ -18,8 +18,8 @@ from tests.quant import small
 from tests.quant.running import kernels, run, sqnr
 
 
-def measured(model: ModelProto, images: np.ndarray) -> dict[str, TensorScale]:
-    tensors = list(sites.find(model, outputs=True).tensors)
+def measured(model: ModelProto, images: np.ndarray, blocks: bool = False) -> dict[str, TensorScale]:
+    tensors = list(sites.find(model, outputs=True, blocks=blocks).tensors)
     values = run(model, images, *(name for name in tensors if name != "x"))[1:]
     scales = {}
     for name, value in zip(tensors, [images, *values], strict=True):

@@ -7,14 +7,24 @@ from se_deploy.quant import sites
 from tests.quant import small
 
 
-def found(model: ModelProto, outputs: bool) -> dict[str, list[tuple[str, int]]]:
-    uses = sites.find(model, outputs=outputs).tensors
+def found(model: ModelProto, outputs: bool, blocks: bool = False) -> dict[str, list[tuple[str, int]]]:
+    uses = sites.find(model, outputs=outputs, blocks=blocks).tensors
     return {name: [(model.graph.node[i].name, position) for i, position in where] for name, where in uses.items()}
 
 
 @pytest.mark.parametrize(("outputs", "want"), [(False, small.LEAN), (True, small.BOTH_SIDES)])
 def test_sites_of_the_small_network(outputs: bool, want: dict) -> None:
     assert found(small.network(), outputs) == want
+
+
+def test_sites_around_se_blocks() -> None:
+    assert found(small.network(), outputs=False, blocks=True) == small.BLOCKS
+
+
+def test_a_block_that_gives_the_networks_output_stays_in_float() -> None:
+    model = small.network()
+    model.graph.output.append(helper.make_tensor_value_info("se2", TensorProto.FLOAT, ["N", small.C, 16, 16]))
+    assert not {"conv2_out", "se2"} & set(found(model, outputs=False, blocks=True))
 
 
 def test_layers_with_their_channel_axes() -> None:
@@ -33,9 +43,7 @@ def test_finding_changes_nothing() -> None:
 
 
 def text(body: str, initializers: str = "") -> ModelProto:
-    return parser.parse_model(
-        f'<ir_version: 8, opset_import: ["" : 17]> g (float[N,4] x) => (float[N,3] y) <{initializers}> {{ {body} }}'
-    )
+    return parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> g (float[N,4] x) => (float[N,3] y) <{initializers}> {{ {body} }}')
 
 
 W43 = "float[4,3] w = {1,2,3,4,5,6,7,8,9,10,11,12}"

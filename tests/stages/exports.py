@@ -7,7 +7,7 @@ import onnx
 from onnx import ModelProto
 from PIL import Image
 
-from se_deploy import artifacts
+from se_deploy import artifacts, op
 from se_deploy.artifacts import FileRef, InputSpec, ModelManifest, OutputSpec, Preprocess, SourceRef
 from se_deploy.images import decode, preprocess
 from tests.quant import small
@@ -15,17 +15,18 @@ from tests.quant import small
 HOW = Preprocess(resize=36, crop=32)
 
 
-def directory(folder: Path, model: ModelProto | None = None, *, name: str = "small", how: Preprocess = HOW) -> Path:
-    """An export in `folder`/`name`."""
+def directory(folder: Path, model: ModelProto | None = None, *, name: str = "small", how: Preprocess = HOW, size: int = small.SIZE) -> Path:
+    """An export in `folder`/`name`; `size` is the images' where the model leaves it open."""
     target = folder / name
     target.mkdir(parents=True)
     model = model or small.network()
     onnx.save(model, target / "model.onnx")
     onnx.save(model, target / "plain.onnx")
     np.savez(target / "reference.npz", x=small.images(2))
-    shape = tuple(d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)
+    (given,), output = model.graph.input, model.graph.output[0]
+    shape, answer = (tuple(d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim) for value in (given, output))
     batches = (1, 8, 32) if isinstance(shape[0], str) else (shape[0],) * 3
-    low, best, high = ((b, *(s if isinstance(s, int) else small.SIZE for s in shape[1:])) for b in batches)
+    low, best, high = ((b, *(s if isinstance(s, int) else size for s in shape[1:])) for b in batches)
     manifest = ModelManifest(
         name=name,
         source=SourceRef(file="small.pt", sha256="0" * 64, arch="timm:small"),
@@ -36,11 +37,11 @@ def directory(folder: Path, model: ModelProto | None = None, *, name: str = "sma
         exporter="onnx",
         opset=17,
         versions={"onnx": onnx.__version__},
-        inputs=(InputSpec(name="x", dtype="float32", shape=shape, min=low, opt=best, max=high),),
-        outputs=(OutputSpec(name="y", dtype="float32", shape=("N", small.CLASSES)),),
+        inputs=(InputSpec(name=given.name, dtype="float32", shape=shape, min=low, opt=best, max=high),),
+        outputs=(OutputSpec(name=output.name, dtype="float32", shape=answer),),
         preprocess=how,
-        labels=tuple(str(i) for i in range(small.CLASSES)),
-        se_blocks=2,
+        labels=tuple(str(i) for i in range(answer[1])),
+        se_blocks=sum(op.variant_of(node) is not None for node in model.graph.node),
     )
     artifacts.write(manifest, target / "manifest.json")
     return target

@@ -104,8 +104,15 @@ inline unsigned atomicAdd(unsigned* to, unsigned value) {
     return before;
 }
 
+//: sum + the four products of the bytes of a and b.
+inline int __dp4a(int a, int b, int sum) {
+    for (int shift = 0; shift < 32; shift += 8) sum += static_cast<int8_t>(a >> shift) * static_cast<int8_t>(b >> shift);
+    return sum;
+}
+
 inline void __threadfence() {}
 inline void __stcs(uint4* to, const uint4& value) { *to = value; }
+inline uint4 __ldcs(const uint4* from) { return *from; }
 
 inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t) {
     std::memset(to, value, bytes);
@@ -142,7 +149,7 @@ inline float readFresh(const float* pointer) { return *pointer; }
 
 template <typename T>
 void countRead(const T* from, int elements = 1) {
-    simt::traffic().read(from, static_cast<std::size_t>(elements) * sizeof(T), simt::Grid::current().block);
+    simt::traffic().read(from, static_cast<std::size_t>(elements) * sizeof(T));
 }
 template <typename T>
 void countWrite(const T* to, int elements = 1) {

@@ -103,7 +103,7 @@ class Grid {
     void runBlocks(int64_t first, int64_t count, const std::function<void()>& body) {
         active_ = this;
         for (int64_t i = 0; i < count; ++i) add(static_cast<unsigned>(first + i), i);
-        Scheduler scheduler(settings().seed + static_cast<uint64_t>(first) * 2);
+        Scheduler scheduler(settings().seed + static_cast<uint64_t>(first) * 3);
         const auto rank = [&](int i) {
             const Thread& t = threads_[static_cast<std::size_t>(i)];
             return mix(t.block->index) << 40 | mix(1000003U + t.thread.x / kWarp) << 20 | mix(2000003U + t.thread.x);

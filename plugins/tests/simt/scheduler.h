@@ -1,7 +1,9 @@
 // Which fiber runs next. All of it is one CPU thread.
 //
-// Even seeds: a fiber that becomes ready gets a random place in the queue. Odd seeds: blocks, warps and lanes have fixed random ranks, and
-// the first ready one always runs, so one block runs as far ahead of another as the barriers let it.
+// The seed decides, seed % 3 the kind of order:
+//   0  fair: who is ready first runs first, give or take a random delay; blocks advance together, as on a device
+//   1  ranked: blocks, warps and lanes have fixed random ranks, so one runs as far ahead of another as the barriers let it
+//   2  random: who becomes ready gets a random rank until it runs; an unlucky thread waits long
 #pragma once
 
 #include <algorithm>
@@ -34,7 +36,7 @@ struct Fiber {
     int index = 0;
     Context context;
     void* stack = nullptr;
-    uint64_t rank = 0;  // for odd seeds
+    uint64_t rank = 0;  // where the order is ranked
     bool done = false;
     bool waits = false;
     Place place;
@@ -43,13 +45,13 @@ struct Fiber {
 
 class Scheduler {
   public:
-    explicit Scheduler(uint64_t seed) : random(seed), ranked_(seed % 2 == 1) {}
+    explicit Scheduler(uint64_t seed) : random(seed), order_(static_cast<Order>(seed % 3)) {}
 
     std::mt19937_64 random;
 
     Fiber& current() { return *current_; }
 
-    //: Runs `body(i)` on fibers 0 .. count - 1 until all are done. `rank(i)` orders them for odd seeds.
+    //: Runs `body(i)` on fibers 0 .. count - 1 until all are done. `rank(i)` orders them where the order is ranked.
     void run(int count, const std::function<void(int)>& body, const std::function<uint64_t(int)>& rank,
              const std::function<void(int)>& onDone) {
         fibers_ = std::vector<Fiber>(static_cast<std::size_t>(count));
@@ -74,7 +76,10 @@ class Scheduler {
     }
 
     void ready(Fiber& fiber) {
-        queue_.push({ranked_ ? fiber.rank : random(), &fiber});
+        uint64_t rank = fiber.rank;
+        if (order_ == Order::kRandom) rank = random();
+        if (order_ == Order::kFair) rank = UINT64_MAX - (++time_ + random() % fibers_.size());
+        queue_.push({rank, &fiber});
     }
 
     //: The running fiber waits until somebody calls `ready` on it.
@@ -87,6 +92,7 @@ class Scheduler {
     //: The running fiber waits until `until()` is true.
     void waitUntil(const Place& place, std::function<bool()> until) {
         current_->until = std::move(until);
+        polling_.push_back(current_);
         wait(place);
     }
 
@@ -105,7 +111,7 @@ class Scheduler {
     }
 
     Fiber* next() {
-        if (queue_.empty()) poll();
+        poll();
         if (queue_.empty()) deadlock();
         Fiber* fiber = queue_.top().second;
         queue_.pop();
@@ -114,10 +120,13 @@ class Scheduler {
     }
 
     void poll() {
-        for (Fiber& fiber : fibers_) {
-            if (fiber.waits && fiber.until && fiber.until()) {
-                fiber.until = nullptr;
-                ready(fiber);
+        for (std::size_t i = 0; i < polling_.size();) {
+            if (polling_[i]->until()) {
+                ready(*polling_[i]);
+                polling_[i] = polling_.back();
+                polling_.pop_back();
+            } else {
+                ++i;
             }
         }
     }
@@ -140,12 +149,15 @@ class Scheduler {
         return all;
     }
 
-    bool ranked_;
+    enum class Order { kFair, kRanked, kRandom };
+    Order order_;
+    uint64_t time_ = 0;
     Context main_;
     std::vector<Fiber> fibers_;
     const std::function<void(int)>* body_ = nullptr;
     Fiber* current_ = nullptr;
     std::priority_queue<Entry> queue_;
+    std::vector<Fiber*> polling_;
     static inline Scheduler* active_ = nullptr;
 };
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnx import TensorProto
 
 from se_deploy.graph.canonical import Candidate, Canonical
-from se_deploy.graph.forms import Linear, Pool
+from se_deploy.graph.forms import Pool
 from se_deploy.graph.pools import MapRef, resolve
 from se_deploy.graph.rules import Miss
 from se_deploy.graph.view import Node, View
@@ -114,7 +114,7 @@ def _shows(view: View, name: str, root: str) -> bool:
 
 def _which(form: Canonical, candidate: Candidate, output: str) -> str:
     vector = form.vectors[output]
-    if isinstance(vector.base, Pool) and vector.is_plain:
+    if isinstance(vector.base, Pool):
         return "pooled-shared"
     same = vector.base is candidate.vector.base and vector.curve is candidate.vector.curve
-    return "gate-shared" if same or not isinstance(vector.base, Linear) else "hidden-shared"
+    return "gate-shared" if same else "hidden-shared"

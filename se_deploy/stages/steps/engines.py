@@ -38,15 +38,26 @@ def find(engine: str | Path | None) -> Built:
         ArtifactError: there is none, or it, its manifest and its export do not belong together.
         BackendError: only an engine of another backend is there.
     """
-    path, notes = _file(engine)
-    described = manifest_of(path)
-    if not described.is_file():
-        raise ArtifactError(f"{path} has no manifest {described.name} beside it", "make an engine of it with `se-deploy build`")
-    manifest = artifacts.read(EngineManifest, described)
-    if sha256(path) != manifest.engine.sha256:
-        raise ArtifactError(f"{path} is not the file that {described} describes: its SHA-256 differs", "build it again")
+    path, manifest, notes = described(engine)
     folder, model = _export(path, manifest)
     return Built(path, manifest, folder, model, notes)
+
+
+def described(engine: str | Path | None, command: str = "bench") -> tuple[Path, EngineManifest, tuple[str, ...]]:
+    """The engine that ENGINE names and its manifest, without the export; `command` is the one that a remedy names.
+
+    Raises:
+        ArtifactError: there is none, or it and its manifest do not belong together.
+        BackendError: only an engine of another backend is there.
+    """
+    path, notes = _file(engine, command)
+    beside = manifest_of(path)
+    if not beside.is_file():
+        raise ArtifactError(f"{path} has no manifest {beside.name} beside it", "make an engine of it with `se-deploy build`")
+    manifest = artifacts.read(EngineManifest, beside)
+    if sha256(path) != manifest.engine.sha256:
+        raise ArtifactError(f"{path} is not the file that {beside} describes: its SHA-256 differs", "build it again")
+    return path, manifest, notes
 
 
 def find_model(engine: str | Path | None) -> Built | None:
@@ -77,7 +88,7 @@ def manifest_of(engine: Path) -> Path:
     return engine.with_name(f"{engine.name}.json")
 
 
-def _file(engine: str | Path | None) -> tuple[Path, tuple[str, ...]]:
+def _file(engine: str | Path | None, command: str) -> tuple[Path, tuple[str, ...]]:
     """The engine's file, and remarks on how it was chosen."""
     if engine is None:
         found = _newest("*")
@@ -89,16 +100,16 @@ def _file(engine: str | Path | None) -> tuple[Path, tuple[str, ...]]:
         return path, ()
     if path.name == str(engine) and (found := _newest(path.name)):
         return found, (f"no {engine} here, taking {found}",)
-    _refuse_other_backend(path)
+    _refuse_other_backend(path, command)
     raise ArtifactError(f"no engine {engine}", "run `se-deploy build` first, or name one that is there")
 
 
-def _refuse_other_backend(path: Path) -> None:
+def _refuse_other_backend(path: Path, command: str) -> None:
     for suffix, kind in KINDS.items():
         other = path.with_suffix(suffix)
         found = other if other.is_file() else _newest(other.name)
         if suffix != path.suffix and found is not None and manifest_of(found).is_file():
-            raise BackendError(f"there is no {path}, only an engine for {kind}, {found}", f"run `se-deploy bench {found}`")
+            raise BackendError(f"there is no {path}, only an engine for {kind}, {found}", f"run `se-deploy {command} {found}`")
 
 
 def _newest(name: str) -> Path | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from se_deploy import backends
@@ -53,10 +54,10 @@ class Subject:
         return f"{self.built.path} at batch {self.batch}"
 
 
-def opened(engine: Built, batch: Sequence[int] | None, threads: int, stack: ExitStack) -> Iterator[Subject]:
-    """The engine at each batch size."""
+def opened(engine: Built, batch: Sequence[int] | None, threads: int, stack: ExitStack, loader: Path | None = None) -> Iterator[Subject]:
+    """The engine at each batch size, in its backend's own Python interface or in the C++ loader's library."""
     backend = backends.get(engine.manifest.backend)
-    missing = backend.missing()
+    missing = backend.missing() if loader is None else None
     if missing is not None:
         raise BackendError(f"{engine.path} needs {backend.name}, which does not work here", missing)
     fixed = _fixed(engine.manifest.inputs[0])
@@ -64,12 +65,18 @@ def opened(engine: Built, batch: Sequence[int] | None, threads: int, stack: Exit
         if size < 1 or (fixed is not None and size != fixed):
             is_fixed = f"its batch is fixed at {fixed}" if fixed else "a batch has at least one row"
             raise BackendError(f"{engine.path} does not run at batch {size}: {is_fixed}", f"take --batch {fixed or 1}")
-    runner = stack.enter_context(backend.open(engine.path, threads=threads))
+    runner: Runner = stack.enter_context(_loaded(loader, engine, threads) if loader else backend.open(engine.path, threads=threads))
     gone = {output.name for output in engine.model.outputs} - {port.name for port in runner.outputs}
     if gone:
         raise ArtifactError(f"{engine.path} has no output {', '.join(sorted(gone))}, which the reference has", "build it again")
     for size in dict.fromkeys(batch or [fixed or 1]):
         yield Subject(engine, runner, backend.device(), size)
+
+
+def _loaded(loader: Path, engine: Built, threads: int) -> Runner:
+    from se_deploy.backends.cpp import Loaded
+
+    return Loaded(loader, engine.path, engine.manifest.inputs, engine.manifest.outputs, threads=threads)
 
 
 def _fixed(spec: InputSpec) -> int | None:

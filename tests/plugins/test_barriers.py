@@ -1,0 +1,21 @@
+"""No barrier of the kernels can be left out unnoticed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.plugins import mutate
+from tests.plugins.cases import run
+
+
+def test_there_are_barriers_and_the_cases_reach_them_all(binary: Path, tmp_path: Path) -> None:
+    assert len(mutate.barriers()) == 17
+    reached: set[str] = set()
+    for group in mutate.cases():
+        reached |= set(run(binary, group, tmp_path)[-1]["barriers"])
+    assert reached == set(mutate.barriers())
+
+
+@pytest.mark.parametrize("barrier", mutate.barriers())
+def test_without_one_barrier_a_case_fails(binary: Path, tmp_path: Path, barrier: str) -> None:
+    assert mutate.noticed(binary, tmp_path, barrier) is not None
