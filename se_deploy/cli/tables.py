@@ -191,7 +191,7 @@ def _error(value: float | None, place: Place) -> str:
 
 
 def _verdict(found: Bisection) -> Iterator[str]:
-    ends = ", ".join(f"{o.name} {o.non_finite or f'{o.error:.2g}'}" for o in found.outputs)
+    ends = ", ".join(f"{o.name} {o.non_finite or f'{o.error:.2g}'}" for o in found.outputs) or "not known"
     yield f"{found.engine} ({found.backend} {found.precision}), {found.images} image(s): error at the outputs {ends}"
     first = found.first
     if first is None:

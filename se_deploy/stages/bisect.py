@@ -43,7 +43,8 @@ def bisect(
 
     Each piece of the engine between two such tensors is run twice: in the engine's own run, where it gets what earlier layers made
     (`carried`), and alone on the reference's tensors (`own`), so that what it does by itself is told from what it was given. Its error
-    alone, added to the tensor in the FP32 network, gives its share of the error at the outputs.
+    alone, added to the tensor in the FP32 network, gives its share of the error at the outputs. A plan that does not run here (no GPU)
+    is told by the graph that it was built from, without what is carried.
 
     Args:
         engine: a file, or a name to look for under engines/; None takes the newest engine there. An export's model.onnx, the fused graph
@@ -68,12 +69,14 @@ def bisect(
     if save is not None:
         failing.check(Path(save))
     built = engines.find_model(engine) or engines.find(engine)
-    _check_backend(built)
+    unable = _unable(built)
     feeds, notes = _feeds(built, data, images)
     limit = tolerance if tolerance is not None else bisection.TOLERANCE[built.manifest.precision]
     with bisecting.opened(built, feeds, threads, progress) as bench:
-        outputs = _outputs(bench)
-        _walk(bench, marks, limit)
+        outputs: tuple[OutputGap, ...] = ()
+        if unable is None:
+            outputs = _outputs(bench)
+            _walk(bench, marks, limit)
         bench.replay(bench.segments, shares)
         places = _places(bench)
         first, kind = bisection.first(places, limit)
@@ -92,15 +95,16 @@ def bisect(
         places=places,
         saved=Path(save) if save is not None and first is not None else None,
         seconds=time.perf_counter() - started,
-        notes=(*built.notes, *notes, *_remarks(save, first)),
+        notes=(*built.notes, *notes, *_remarks(unable, save, first)),
     )
 
 
-def _check_backend(built: engines.Built) -> None:
+def _unable(built: engines.Built) -> str | None:
+    """Why the engine itself does not run here. What it was built from does: each piece of that is run by ONNX Runtime."""
     backend = backends.get(built.manifest.backend)
-    missing = backend.missing()
-    if missing is not None:
+    if built.path.suffix == ".onnx" and (missing := backend.missing()) is not None:
         raise BackendError(f"{built.path} needs {backend.name}, which does not work here", missing)
+    return backend.missing() or backend.unable_to_run()
 
 
 def _feeds(built: engines.Built, data: str | Path | None, count: int) -> tuple[list[Tensors], list[str]]:
@@ -193,5 +197,6 @@ def _place(segment: Segment, findings: Findings, total: float) -> Place:
     )
 
 
-def _remarks(save: str | Path | None, first: Place | None) -> list[str]:
-    return ["nothing leaves the reference, so nothing was saved"] if save is not None and first is None else []
+def _remarks(unable: str | None, save: str | Path | None, first: Place | None) -> list[str]:
+    said = [] if unable is None else [f"the engine was not run ({unable}); each piece of the graph it was built from was, by ONNX Runtime"]
+    return [*said, "nothing leaves the reference, so nothing was saved"] if save is not None and first is None else said

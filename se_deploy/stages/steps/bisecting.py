@@ -17,14 +17,16 @@ from onnx import ModelProto
 
 from se_deploy import backends
 from se_deploy.artifacts import Progress
-from se_deploy.backends import Runner
+from se_deploy.backends import Runner, Wanted
 from se_deploy.errors import BackendError
 from se_deploy.graph.cut import cut, disturbed, error_input, tapped
 from se_deploy.graph.names import name_by_module
 from se_deploy.graph.read import read, write
+from se_deploy.graph.seams import with_seams
 from se_deploy.graph.segments import Piece, Segment, blocks_of, segments
 from se_deploy.graph.view import View
 from se_deploy.stages.steps.engines import Built
+from se_deploy.stages.steps.exported import ENGINES
 from se_deploy.stages.steps.typed import typed
 from se_deploy.verify.bisection import Gap
 
@@ -120,9 +122,18 @@ class Bench:
             engine = model
             if self.coarse:
                 engine = Path(folder) / f"engine{backend.suffix}"
-                backend.build(model, engine, self.progress)
+                backend.build(model, engine, self.progress, self._wanted())
             with backend.open(engine, threads=self.threads) as runner:
                 yield runner
+
+    def _wanted(self) -> Wanted:
+        """How the engine was built."""
+        manifest = self.built.manifest
+        plugin = "off"
+        if manifest.plugin is not None:
+            library = self.built.path.with_name(manifest.plugin.file)
+            plugin = str(library) if library.is_file() else "auto"
+        return Wanted(inputs=manifest.inputs, plugin=plugin, targets=manifest.targets, cache=ENGINES)
 
     def reference(self, names: Sequence[str]) -> Iterator[Tensors]:
         """The plain graph's tensors (and its outputs and inputs) for each batch, by name."""
@@ -222,6 +233,7 @@ def opened(built: Built, feeds: Sequence[Tensors], threads: int | None, progress
         del plain
         graph = typed(built)
         name_by_module(graph)
+        with_seams(graph, reference.producer.keys())
         engine = _light(graph, folder / "engine.onnx")
         del graph
         found = segments(engine, reference, blocks)
