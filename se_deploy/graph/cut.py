@@ -31,11 +31,11 @@ def _declared(view: View, name: str) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, view.elem_type(name) or TensorProto.FLOAT, None if shape is None else list(shape))
 
 
-def tapped(model: ModelProto, names: Sequence[str]) -> ModelProto:
-    """The model with more outputs; those that it has already stay first."""
-    new = copied(model)
-    there = {output.name for output in new.graph.output}
-    new.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in there)
+def tapped(view: View, names: Sequence[str]) -> ModelProto:
+    """The model with more outputs, their types declared, as TensorRT wants it; those that it has already stay first."""
+    new = copied(view.model)
+    more = (name for name in names if name not in view.outputs)
+    new.graph.output.extend(helper.make_tensor_value_info(name, view.elem_type(name), None) for name in more)
     return new
 
 

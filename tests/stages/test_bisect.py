@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from se_deploy import artifacts, op
-from se_deploy.artifacts import EngineManifest, FileRef, InputSpec, ModelManifest, OutputSpec, Preprocess, SourceRef
+from se_deploy import artifacts, backends, op
+from se_deploy.artifacts import EngineManifest, FileRef, InputSpec, ModelManifest, OutputSpec, Preprocess, SourceRef, silent
 from se_deploy.errors import ArtifactError, ImageError
 from se_deploy.graph.fuse import fuse
 from se_deploy.graph.half import to_half
@@ -21,7 +21,7 @@ from se_deploy.graph.names import name_by_module
 from se_deploy.graph.unfuse import unfuse
 from se_deploy.stages.bisect import Bisection, bisect
 from se_deploy.stages.build import build
-from se_deploy.stages.steps import bisecting
+from se_deploy.stages.steps import bisecting, engines
 from se_deploy.verify.probes import probes
 from tests.graph.exported import exported
 from tests.stages.exports import pictures
@@ -340,3 +340,29 @@ def test_users_errors(here: Path) -> None:
         quick("other.onnx")
     with pytest.raises(ArtifactError, match=r"plain\.onnx is a file; name a folder with --save"):
         quick("fp32.onnx", save="engines/se/plain.onnx")
+
+
+# --- plans ---
+
+
+def test_a_plan_is_told_by_its_graph_where_no_gpu_is(here: Path) -> None:
+    backend = backends.get("tensorrt-rtx")
+    if backend.missing() is not None:
+        pytest.skip(f"TensorRT-RTX is not installed: {backend.missing()}")
+    model = Path("engines/se")
+    build(model, int8=True, calib="imgs", backend="tensorrt-rtx", plugin="off", target=["sm_89"], output=model / "rtx.plan")
+    found = quick(model / "rtx.plan", shares=True)
+    if backend.unable_to_run() is not None:
+        assert found.outputs == ()
+        assert all(place.carried is None for place in found.places)
+        assert any("the engine was not run" in note for note in found.notes)
+    assert [block for block in BLOCKS if any(place.block == block for place in found.places)] == BLOCKS
+    assert max(place.own or 0 for place in found.places) < 0.2
+    assert sum(share.share for share in found.shares) == pytest.approx(100)
+    # The outputs of its blocks can be marked, a slice at a time: TensorRT-RTX builds each marked network.
+    with bisecting.opened(engines.find(model / "rtx.plan"), [{"input": probes(1, (3, SIZE, SIZE), HOW)}], 1, silent) as bench:
+        chosen = [segment for segment in bench.segments if segment.block is not None]
+        slices = bench.slices(chosen, 6)
+        assert len(slices) > 1
+        with bench.built_with([segment.output for segment in slices[0]]) as plan:
+            assert plan.stat().st_size > 1e6

@@ -153,6 +153,28 @@ def test_a_limit_that_is_not_kept_fails_the_run_each_time(here: Path) -> None:
     assert "p99" in ended.stderr.splitlines()[-1]
 
 
+def test_an_engine_is_packaged_once_and_only_after_a_bench_that_passed(here: Path) -> None:
+    packaged = RECIPE + "package:\n  triton: models\n"
+    Path("p.yaml").write_text(packaged)
+    with pytest.raises(ArtifactError, match="the matrix has 2 engines, and `package` names none; add `engine:`, one of onnxruntime-fp32"):
+        run("p.yaml", dry_run=True)
+    Path("p.yaml").write_text(packaged + "  engine: onnxruntime-int4\n")
+    with pytest.raises(ArtifactError, match="names the engine onnxruntime-int4, which is not in the matrix"):
+        run("p.yaml", dry_run=True)
+    Path("p.yaml").write_text(packaged.replace("threads: 1", "threads: 1\n  max_p99: 0.000001") + "  engine: onnxruntime-int8\n")
+    refused = run("p.yaml")
+    assert not refused.passed
+    assert refused.notes[-1] == "nothing was packaged, for the bench did not pass"
+    assert not Path("models").exists()
+    Path("p.yaml").write_text(packaged + "  engine: onnxruntime-int8\n")
+    assert [step.name for step in run("p.yaml").steps if step.status == "done"] == ["bench", "package"]
+    assert list(Path("models").rglob("model.onnx"))
+    assert [step.name for step in run("p.yaml").steps if step.status == "done"] == []
+    os.unlink(next(Path("models").rglob("model.onnx")))
+    again = run("p.yaml").steps[-1]
+    assert (again.name, again.status, again.why) == ("package", "done", "models is not what it was")
+
+
 def test_the_command_line_prints_steps_and_one_table(here: Path) -> None:
     words = [sys.executable, "-m", "se_deploy", "run"]
     ended = subprocess.run([*words, "r.yaml"], capture_output=True, text=True, check=True)

@@ -116,15 +116,21 @@ class Bench:
 
     @contextmanager
     def marked(self, names: Sequence[str]) -> Iterator[Runner]:
+        """The engine with more outputs, opened."""
+        backend = backends.get(self.built.manifest.backend)
+        with self.built_with(names) as engine, backend.open(engine, threads=self.threads) as runner:
+            yield runner
+
+    @contextmanager
+    def built_with(self, names: Sequence[str]) -> Iterator[Path]:
         """The engine with more outputs, built by its own backend."""
         backend = backends.get(self.built.manifest.backend)
-        with self._written(tapped(self.engine.model, names)) as model, tempfile.TemporaryDirectory(dir=self.folder) as folder:
+        with self._written(tapped(self.engine, names)) as model, tempfile.TemporaryDirectory(dir=self.folder) as folder:
             engine = model
             if self.coarse:
                 engine = Path(folder) / f"engine{backend.suffix}"
                 backend.build(model, engine, self.progress, self._wanted())
-            with backend.open(engine, threads=self.threads) as runner:
-                yield runner
+            yield engine
 
     def _wanted(self) -> Wanted:
         """How the engine was built."""
@@ -137,7 +143,7 @@ class Bench:
 
     def reference(self, names: Sequence[str]) -> Iterator[Tensors]:
         """The plain graph's tensors (and its outputs and inputs) for each batch, by name."""
-        with self.opened(tapped(self.plain.model, names), optimised=False) as runner:
+        with self.opened(tapped(self.plain, names), optimised=False) as runner:
             for feed in self.feeds:
                 yield {**runner.run(feed), **feed}
 
