@@ -32,10 +32,10 @@ def figures(report: BenchReport) -> dict[str, dict[str, Any]]:
 
 _LAYOUT: dict[str, Any] = {
     "template": "none",
-    "margin": {"l": 55, "r": 15, "t": 35, "b": 45},
+    "margin": {"l": 55, "r": 15, "t": 35, "b": 50},
     "font": {"family": "system-ui, sans-serif", "size": 12},
     "title": {"font": {"size": 13}},
-    "legend": {"orientation": "h", "y": -0.2},
+    "legend": {"orientation": "h", "y": -0.25, "yanchor": "top", "font": {"size": 11}},
     "hoverlabel": {"namelength": -1},
 }
 
@@ -43,7 +43,8 @@ Chart = tuple[list[dict[str, Any]], dict[str, Any]]
 
 
 def _label(run: Run) -> str:
-    return f"{run.engine} ({run.precision})"
+    """The engine's file within its folder, and its precision."""
+    return f"{'/'.join(run.engine.split('/')[-2:])} ({run.precision})"
 
 
 def _threads(report: BenchReport, threads: int) -> str:
@@ -100,24 +101,32 @@ def _line(label: str, batches: Sequence[int], values: Sequence[float], colour: s
 
 
 def _histogram(report: BenchReport) -> Chart:
-    first = report.runs[0].batch
-    beside = report.reference.batches
-    names = [f"reference, batch {b.batch}{_threads(report, b.threads)}" for b in beside]
-    traces = [_steps(name, b.histogram_ms, _GREY, shown=b.batch == first) for name, b in zip(names, beside, strict=True)]
+    """Every engine at one batch size; a menu chooses it."""
+    first, beside = report.runs[0].batch, report.reference.batches
+    bars = [(b.batch, f"reference{_threads(report, b.threads)}", b.histogram_ms, _GREY) for b in beside]
     for place, (engine, runs) in enumerate(_sweeps(report).items()):
-        traces += [_steps(f"{engine}, batch {r.batch}", r.histogram_ms, _colour(place), shown=r.batch == first) for r in runs]
+        bars += [(run.batch, engine, run.histogram_ms, _colour(place)) for run in runs]
+    traces = [_steps(name, histogram, colour, shown=batch == first) for batch, name, histogram, colour in bars]
     layout = {"title": {"text": "Latency of single calls (the last bin holds the slowest 1 %)"}, "bargap": 0, "barmode": "overlay"}
-    return traces, {**layout, "xaxis": {"title": {"text": "ms"}, "type": "log"}, "yaxis": {"title": {"text": "calls"}}}
+    layout |= {"xaxis": {"title": {"text": "ms"}, "type": "log"}, "yaxis": {"title": {"text": "calls"}}}
+    sizes = list(dict.fromkeys(batch for batch, *_ in bars))
+    if len(sizes) > 1:
+        buttons = [_button(f"batch {size}", [batch == size for batch, *_ in bars]) for size in sizes]
+        layout["updatemenus"] = [{"buttons": buttons, "x": 1, "y": 1.0, "xanchor": "right", "yanchor": "top"}]
+    return traces, layout
+
+
+def _button(label: str, visible: list[bool]) -> dict[str, Any]:
+    return {"label": label, "method": "restyle", "args": [{"visible": visible}]}
 
 
 def _steps(label: str, histogram: Histogram, colour: str, *, shown: bool) -> dict[str, Any]:
     edges = histogram.edges
-    middles = [(low + high) / 2 for low, high in zip(edges, edges[1:], strict=False)]
-    widths = [high - low for low, high in zip(edges, edges[1:], strict=False)]
-    text = [f"{low:.4g}–{high:.4g} ms" for low, high in zip(edges, edges[1:], strict=False)]
-    bars = {"x": middles, "y": list(histogram.counts), "width": widths, "customdata": text, "marker": {"color": colour, "opacity": 0.6}}
-    hover = "%{customdata}: %{y} calls"
-    return {"type": "bar", "name": label, "visible": True if shown else "legendonly", "hovertemplate": hover, **bars}
+    bins = list(zip(edges, edges[1:], strict=False))
+    text = [f"{low:.4g}–{high:.4g} ms" for low, high in bins]
+    bars = {"x": [(low + high) / 2 for low, high in bins], "width": [high - low for low, high in bins], "y": list(histogram.counts)}
+    look = {"customdata": text, "marker": {"color": colour, "opacity": 0.6}, "hovertemplate": "%{customdata}: %{y} calls"}
+    return {"type": "bar", "name": label, "visible": shown, **bars, **look}
 
 
 def _shares(report: BenchReport) -> Chart:

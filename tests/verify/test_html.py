@@ -90,7 +90,7 @@ def test_charts_are_drawn_from_the_same_numbers_and_answer_to_hovering(made: tup
     counts = [tuple(trace["y"]) for trace in charts["histogram"]]
     assert sorted(counts) == sorted(tuple(e["histogram_ms"]["counts"]) for e in (*runs, *report["reference"]["batches"]))
     for run in runs[::2]:
-        (trace,) = [trace for trace in charts["classes"] if trace["name"].startswith(run["engine"])]
+        (trace,) = [trace for trace in charts["classes"] if trace["name"].startswith(run["engine"].removeprefix("engines/"))]
         assert trace["y"] == [found["drop"] for found in run["accuracy"]["classes"]]
     assert browser.run("[...document.querySelectorAll('.chart')].every((c) => c.querySelector('svg.main-svg .trace'))")
     spot = browser.run(
