@@ -20,16 +20,12 @@ from se_deploy.backends.profile import profile
 from se_deploy.backends.tensorrt.names import layers_of, plugin_of
 from se_deploy.errors import ArtifactError, BackendError, QuantError
 from se_deploy.files import replacing_directory
-from se_deploy.graph import strong
-from se_deploy.graph.half import to_half
-from se_deploy.graph.inline import inlined
 from se_deploy.graph.read import read, write
 from se_deploy.quant import scales as measured
-from se_deploy.quant.place import place
 from se_deploy.stages.calibrate import calibrate
 from se_deploy.stages.steps import exported
 from se_deploy.stages.steps.exported import ENGINES, Exported
-from se_deploy.stages.steps.typed import strongly_typed_int8
+from se_deploy.stages.steps.typed import with_types
 
 
 class Contradiction(ValueError):
@@ -205,18 +201,10 @@ class _Job:
             yield self.source.model
             return
         self.progress(f"write the model in {self.precision}", 0, None)
-        model = read(self.source.model)
-        if self.scales is not None and self.engine.strongly_typed:
-            model = strongly_typed_int8(model, self.scales.tensors, self.notes, integer_blocks=not plain)
-        elif self.scales is not None:
-            place(model, self.scales.tensors, signed=self.engine.signed_int8)
-        elif self.precision == "fp16":
-            model = to_half(model, self.notes)
+        scales = self.scales.tensors if self.scales is not None else None
+        model = with_types(read(self.source.model), self.precision, self.engine, scales=scales, plugin=not plain, notes=self.notes)
         if plain:
-            model = inlined(model)
             self.notes.append(f"no plugin: {self.source.manifest.se_blocks} SE block(s) are built as plain operators")
-        if self.engine.strongly_typed:
-            strong.check(model)
         with tempfile.TemporaryDirectory(dir=folder) as place_for_it:
             typed = Path(place_for_it) / "model.onnx"
             write(model, typed)

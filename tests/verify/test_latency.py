@@ -4,7 +4,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from se_deploy.verify.latency import BLOCKS, block_means, interleaved, summary
+from se_deploy.verify.latency import BINS, BLOCKS, LONGEST_WARMUP, block_means, histogram, interleaved, summary, warmed
 
 
 def sleeper(seconds: float, log: list[str], name: str) -> Callable[[], None]:
@@ -18,7 +18,7 @@ def sleeper(seconds: float, log: list[str], name: str) -> Callable[[], None]:
 def test_short_calls_are_measured_in_blocks_of_equal_counts_in_turns() -> None:
     log: list[str] = []
     calls = {name: sleeper(seconds, log, name) for name, seconds in (("a", 0.002), ("b", 0.006))}
-    blocks = interleaved(calls, warmup=0.05, duration=0.5)
+    blocks = interleaved(calls, warmed(calls, 0.05), duration=0.5)
     assert len(blocks["a"]) == len(blocks["b"]) >= BLOCKS // 2
     counts = {name: {len(block) for block in found} for name, found in blocks.items()}
     assert all(len(sizes) == 1 for sizes in counts.values())
@@ -38,17 +38,58 @@ def test_short_calls_are_measured_in_blocks_of_equal_counts_in_turns() -> None:
 
 def test_a_slow_call_is_measured_three_times_and_no_more() -> None:
     log: list[str] = []
-    blocks = interleaved({"slow": sleeper(0.05, log, "slow")}, warmup=0, duration=0.01)
+    calls = {"slow": sleeper(0.05, log, "slow")}
+    blocks = interleaved(calls, warmed(calls, 0), duration=0.01)
     assert [len(block) for block in blocks["slow"]] == [1, 1, 1]
     assert len(log) == 3 + 3
 
 
 def test_progress_tells_each_round() -> None:
     seen: list[tuple[str, int, int | None]] = []
-    interleaved({"a": lambda: time.sleep(0.01)}, warmup=0, duration=0.01, what="w", progress=lambda *step: seen.append(step))
+    calls = {"a": lambda: time.sleep(0.01)}
+    interleaved(calls, warmed(calls, 0), duration=0.01, what="w", progress=lambda *step: seen.append(step))
     assert seen[:3] == [("w", 0, None), ("w", 1, None), ("w", 2, None)]
 
 
 def test_percentiles_are_linear_over_all_calls() -> None:
     found = summary([[float(i) for i in range(1, 51)], [float(i) for i in range(51, 102)]])
     assert (found.min, found.mean, found.p50, found.p90, found.p99, found.n) == (1.0, 51.0, 51.0, 91.0, 100.0, 101)
+
+
+def test_warm_up_goes_on_until_calls_are_steady() -> None:
+    count = 0
+
+    def settling() -> None:
+        nonlocal count
+        count += 1
+        time.sleep(0.01 + 0.05 * 0.5**count)
+
+    warm = warmed({"a": settling}, 0.06)["a"]
+    assert warm.report.steady
+    assert warm.report.calls == count >= 4
+    assert warm.report.seconds > 0.06
+
+
+def test_who_never_gets_steady_is_not_waited_for() -> None:
+    count = 0
+
+    def restless() -> None:
+        nonlocal count
+        count += 1
+        time.sleep(0.002 * 1.2**count)
+
+    warm = warmed({"a": restless}, 0.05)["a"]
+    assert not warm.report.steady
+    assert warm.report.seconds >= 0.05 * LONGEST_WARMUP
+
+
+def test_a_histogram_holds_every_call_and_its_last_bin_the_slowest() -> None:
+    times = [1 + i / 1000 for i in range(999)] + [50.0]
+    found = histogram([times[:500], times[500:]])
+    assert len(found.edges) == len(found.counts) + 1 == BINS + 1
+    assert sum(found.counts) == 1000
+    assert found.edges[0] == 1.0
+    assert found.edges[-1] == 50.0
+    assert found.counts[-1] == 10
+    alone = histogram([[2.0], [2.0]])
+    assert sum(alone.counts) == 2

@@ -1,42 +1,80 @@
-"""The INT8 file of a strongly typed network: int8 where there are pairs, FP16 elsewhere, FP32 where FP16 may not be."""
+"""The typed ONNX file of an engine: a model whose types are the precision, as its backend takes it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto
 
-from se_deploy.artifacts import TensorScale
+from se_deploy import backends
+from se_deploy.artifacts import Precision, TensorScale
+from se_deploy.backends import Backend
+from se_deploy.errors import ArtifactError
+from se_deploy.graph import strong
 from se_deploy.graph.half import to_half
-from se_deploy.graph.view import View
+from se_deploy.graph.inline import inlined
+from se_deploy.graph.read import read
+from se_deploy.quant import scales as measured
 from se_deploy.quant.place import place
+from se_deploy.stages.steps.engines import Built
+from se_deploy.stages.steps.strong_int8 import strongly_typed_int8
 
-#: The first opset whose QuantizeLinear takes FP16.
-HALF_PAIRS = 19
 
-
-def strongly_typed_int8(model: ModelProto, scales: Mapping[str, TensorScale], notes: list[str], *, integer_blocks: bool) -> ModelProto:
-    """Writes FP16 around the Q/DQ pairs where the opset has that: what is not in INT8 would else move four bytes a value.
+def with_types(
+    model: ModelProto,
+    precision: Precision,
+    backend: Backend,
+    *,
+    scales: Mapping[str, TensorScale] | None,
+    plugin: bool,
+    notes: list[str],
+) -> ModelProto:
+    """The model in a precision; the one that is given may be changed.
 
     Args:
-        model: a fused FP32 graph; it may be changed.
-        scales: by the names of its tensors.
-        notes: takes a remark where FP32 stays, and on weights that FP16 cannot hold.
-        integer_blocks: SqueezeExcite nodes read and give int8 themselves.
+        model: the export's fused graph in FP32.
+        precision: "int8" takes `scales`.
+        backend: whose rules hold.
+        scales: by tensor name.
+        plugin: whether SqueezeExcite nodes are for a plugin; else, where types are laws, they are written out.
+        notes: takes remarks.
 
     Raises:
-        QuantError: the graph cannot be quantized, or a tensor has no scale.
+        QuantError: the graph cannot be quantized with these scales.
+        GraphError: the backend does not take the graph.
     """
-    opset = max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-    halves: frozenset[str] = frozenset()
-    if opset >= HALF_PAIRS:
+    plain = backend.strongly_typed and not plugin
+    if scales is not None and backend.strongly_typed:
+        model = strongly_typed_int8(model, scales, notes, integer_blocks=not plain)
+    elif scales is not None:
+        place(model, scales, signed=backend.signed_int8)
+    elif precision == "fp16":
         model = to_half(model, notes)
-        view = View(model)
-        names = (name for node in view.nodes for name in node.outputs)
-        halves = frozenset(name for name in names if view.elem_type(name) == TensorProto.FLOAT16)
-    else:
-        notes.append(
-            f"what is not in INT8 stays in FP32: opset {opset} has no FP16 scales, {HALF_PAIRS} has; export with --opset {HALF_PAIRS}"
-        )
-    place(model, scales, signed=True, integer_blocks=integer_blocks, halves=halves)
+    if plain:
+        model = inlined(model)
+    if backend.strongly_typed:
+        strong.check(model)
     return model
+
+
+def typed(engine: Built) -> ModelProto:
+    """The graph that an engine was built from: the engine itself where it is an ONNX file, written again for a plan.
+
+    Raises:
+        ArtifactError: the model or the scales that it was built from are gone or have changed.
+        GraphError: the file cannot be read.
+    """
+    if engine.path.suffix == ".onnx":
+        return read(engine.path)
+    manifest = engine.manifest
+    scales = None
+    if manifest.precision == "int8":
+        if manifest.scales is None:
+            raise ArtifactError(f"{engine.path} names no scales, so its graph cannot be written again", "build it again")
+        file = engine.path.with_name(manifest.scales.file)
+        found = measured.read(file)
+        measured.check(found, file, graph=manifest.model.sha256, preprocess=manifest.preprocess)
+        scales = found.tensors
+    model = read(engine.folder / engine.model.model.file)
+    backend = backends.get(manifest.backend)
+    return with_types(model, manifest.precision, backend, scales=scales, plugin=manifest.plugin is not None, notes=[])

@@ -25,7 +25,7 @@ from se_deploy.quant import ranges, sites
 from se_deploy.quant import scales as measured
 from se_deploy.quant.calibrate import observe
 from se_deploy.stages.build import build
-from se_deploy.stages.steps.typed import strongly_typed_int8
+from se_deploy.stages.steps.strong_int8 import strongly_typed_int8
 from tests.backends.tensorrt import many, networks
 from tests.backends.tensorrt.bound import BOUND, bound
 from tests.graph.exported import images, run, shaken

@@ -8,7 +8,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from se_deploy.graph import strong
 from se_deploy.graph.view import View
 from se_deploy.quant import ranges
-from se_deploy.stages.steps.typed import strongly_typed_int8
+from se_deploy.stages.steps.strong_int8 import strongly_typed_int8
 from tests.quant import small
 from tests.quant.running import run, sqnr
 from tests.quant.test_place import measured
