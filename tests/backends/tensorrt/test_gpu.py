@@ -201,8 +201,8 @@ def test_bench_tells_what_the_device_does(backend: TensorRT, tmp_path: Path) -> 
     engine = build(model, fp16=True, backend=backend.name).output
     report = bench(engine, batch=[1, 8, 32], duration=0.5, warmup=0.2)
     assert report.passed, report.failures
-    for run in report.runs:
-        assert run.accuracy.agreement.value > 90
-        assert 0 < run.device_latency_ms.p50 < run.latency_ms.p50
-        assert run.gpu.graph_latency_ms.p50 < 2 * run.device_latency_ms.p50
-        assert set(run.gpu.streams) == {1, 2}
+    for one in report.runs:
+        assert one.accuracy.agreement.value > 90
+        assert 0 < one.device_latency_ms.p50 < one.latency_ms.p50
+        assert one.gpu.graph_latency_ms.p50 < 2 * one.device_latency_ms.p50
+        assert set(one.gpu.streams) == {1, 2}
