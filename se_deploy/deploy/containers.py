@@ -7,6 +7,8 @@ triton-inference-server/server.
 
 from __future__ import annotations
 
+import re
+
 from se_deploy.errors import PackageError
 
 IMAGE = "nvcr.io/nvidia/tritonserver"
@@ -36,6 +38,16 @@ TENSORRT = {
 }
 #: The newest container of the table of ONNX Runtimes (1.28).
 ONNX = "26.08"
+
+
+def check_tag(tag: str) -> None:
+    """Refuses what is no tag of NVIDIA's containers.
+
+    Raises:
+        PackageError: it is not two digits, a point, two digits.
+    """
+    if not re.fullmatch(r"\d\d\.\d\d", tag):
+        raise PackageError(f"--container {tag}: that is no container of Triton's", "give its year and month, such as 25.10")
 
 
 def for_plan(version: str, asked: str | None) -> tuple[str, str | None]:

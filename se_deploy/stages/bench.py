@@ -87,7 +87,7 @@ def bench(
         page = None if html is None else outer.enter_context(replacing(_page(html)))
         names = [engines] if engines is None or isinstance(engines, str | Path) else engines
         found = [built.find(name) for name in names]
-        for engine in found:
+        for engine in found if runtime == "python" else ():
             runnable.check(engine)
         outcome = _Outcome(notes=[*(note for engine in found for note in engine.notes), *filter(None, [latency.busy()])])
         if runtime == "cpp":

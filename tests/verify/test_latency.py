@@ -72,8 +72,8 @@ def test_warm_up_goes_on_until_calls_are_steady() -> None:
     assert 0.12 < warm.report.seconds < 0.12 * LONGEST_WARMUP
     assert warm.report.calls > 6
     assert warm.call == pytest.approx(0.01, rel=0.05)
-    quick = warmed({"a": lambda: 0.01}, 0.12)["a"]
-    assert (quick.report.steady, quick.report.calls) == (True, 12)
+    quick = warmed({"a": lambda: 0.01}, 0.125)["a"]
+    assert (quick.report.steady, quick.report.calls) == (True, 13)
 
 
 @pytest.mark.usefixtures("scripted")
