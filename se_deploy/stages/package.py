@@ -15,7 +15,6 @@ from se_deploy.errors import ArtifactError, PackageError
 from se_deploy.files import inside, sha256, write_text
 from se_deploy.stages.steps import engines
 
-
 #: The folders of a C++ project that are ours.
 _PARTS = ("runtime", "model")
 
