@@ -1,6 +1,6 @@
 // Runs the kernels on a CPU: run_cases FILE.. writes FILE.y and prints a line of JSON per case.
 //
-// A case file is the struct Header below, little-endian, then the arrays x, residual, w1, b1, w2, b2, slope: those that the op has.
+// `run_cases --plans` reads nodes and devices from stdin and prints which road each takes. A case file is the struct Header below, little-endian, then the arrays x, residual, w1, b1, w2, b2, slope: those that the op has.
 // tests/plugins/cases.py writes and reads it.
 #include <cstdio>
 #include <fstream>
@@ -107,9 +107,32 @@ void run(const std::string& path) {
     std::fflush(stdout);
 }
 
+//: Reads one node and device a line (the numbers of Header's first fields) and prints what the chooser makes of it.
+void plans() {
+    int type = 0;
+    int layout = 0;
+    int act = 0;
+    se::Shape s;
+    se::Device d;
+    while (std::scanf("%d %d %d %ld %ld %ld %ld %d %d %ld %ld %ld", &type, &layout, &act, &s.n, &s.c, &s.r, &s.hw, &d.sm, &d.multiprocessors,
+                      &d.sharedPerBlock, &d.sharedPerMultiprocessor, &d.l2Bytes) == 12) {
+        se::Op op;
+        op.type = static_cast<se::Type>(type);
+        op.layout = static_cast<se::Layout>(layout);
+        op.act = static_cast<se::Act>(act);
+        const se::Plan plan = se::choose(op, s, d);
+        std::printf("{\"road\": %d, \"blocks\": %d, \"groups\": %d, \"shared\": %zu, \"jobs\": %d, \"workspace\": %zu}\n",
+                    static_cast<int>(plan.road), plan.blocks, plan.groups, plan.shared, plan.pool.total, se::workspaceBytes(op, s, d));
+    }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
+    if (count == 2 && std::string(arguments[1]) == "--plans") {
+        plans();
+        return 0;
+    }
     const char* skipped = std::getenv("SIMT_SKIP");  // file.cuh:12, the barrier that is left out
     if (skipped != nullptr) simt::settings().skipped = skipped;
     for (int i = 1; i < count; ++i) run(arguments[i]);

@@ -17,6 +17,7 @@ from se_deploy import __version__, artifacts, backends
 from se_deploy.artifacts import EngineManifest, FileRef, Precision, Progress, Result, Scales, peak_rss_mb, silent
 from se_deploy.backends import Backend, Made, Wanted
 from se_deploy.backends.profile import profile
+from se_deploy.backends.tensorrt.names import layers_of, plugin_of
 from se_deploy.errors import ArtifactError, BackendError, QuantError
 from se_deploy.files import replacing_directory
 from se_deploy.graph import strong
@@ -104,7 +105,7 @@ def build(
     with replacing_directory(out.parent, manifest=f"{out.name}.json") as folder:
         job.write(out, folder, calib, scales)
         written = {file.name for file in folder.iterdir()}
-    belonging = (f"{out.name}.scales.json", f"{out.name}.data", f"{out.stem}.layers.json", f"{out.stem}.plugin.so")
+    belonging = (f"{out.name}.scales.json", f"{out.name}.data", layers_of(out).name, plugin_of(out).name)
     for name in set(belonging) - written:  # the engine's that was there before
         out.with_name(name).unlink(missing_ok=True)
     return Result(

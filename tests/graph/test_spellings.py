@@ -35,6 +35,18 @@ def test_pool(spelling: str) -> None:
     check(model(f"{POOLS[spelling]} {FCS} y = Mul(x, g)"), [RELU])
 
 
+OPEN_SUMS = {
+    "gathered": "z = Shape(x)  i2 = Constant <value_int = 2> ()  i3 = Constant <value_int = 3> ()  c2 = Gather(z, i2)  c3 = Gather(z, i3)  n = Mul(c2, c3)",
+    "sliced-and-multiplied": "z = Shape <start = 2> (x)  n = ReduceProd <keepdims = 0> (z)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", OPEN_SUMS)
+def test_sum_over_a_map_of_open_size(spelling: str) -> None:
+    body = f"e = Constant <value_ints = [2, 3]> ()  m = ReduceSum(x, e)  {OPEN_SUMS[spelling]}  k = Cast <to = 1> (n)  p = Div(m, k)  {FCS}  y = Mul(x, g)"
+    check(model(body, x="float[N, 8, H, W] x", y="float[N, 8, H, W] y"), [RELU])
+
+
 def test_reduce_mean_with_axes_as_input() -> None:
     check(model(f"e = Constant <value_ints = [2, 3]> ()  p = ReduceMean <keepdims = 1> (x, e)  {FCS}  y = Mul(x, g)", opset=18), [RELU])
 

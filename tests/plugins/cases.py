@@ -57,10 +57,12 @@ class Case:
     device: Device = field(default_factory=Device)
 
     def on(self, road: str) -> Case:
-        """The case on a road, on that road's device; the persistent road's L2 holds one group of images or two."""
+        """The case on a road, on that road's device; L2 holds one to four images of the persistent road, two of some split ones."""
         device = DEVICES[road]
+        if road == "split" and self.seed % 3 == 0:
+            device = replace(device, l2=4 * self.image_bytes)
         if road == "persistent":
-            device = replace(device, l2=(3 + 3 * (self.seed % 2)) * self.image_bytes)
+            device = replace(device, l2=(2, 3, 6)[self.seed % 3] * self.image_bytes)
         return replace(self, road=road, device=device)
 
     @property
