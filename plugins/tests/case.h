@@ -17,7 +17,8 @@ struct Header {
     int32_t road;  // of enum Road; -1: the chooser's
     int32_t sm, multiprocessors, counted;
     int64_t n, c, r, hw;
-    int64_t seed, onlyLast;
+    int64_t seed;
+    int64_t onlyLast;  // > 0: only the last images are given and computed (CPU), of a tensor that is too large to be
     int64_t sharedPerBlock, sharedPerMultiprocessor, l2Bytes;
     float alpha, beta, leak, xScale, residualScale, yScale;
 };
@@ -46,7 +47,7 @@ struct Case {
     se::Op op;
     se::Shape shape;
     se::Device device;
-    int64_t map;  // bytes of x
+    int64_t map;  // bytes of x in the file: of all images, or of the last header.onlyLast ones
     // The file's arrays, in its order; empty where the op has none.
     Buffer x, residual, w1, b1, w2, b2, slope;
 };
@@ -81,7 +82,7 @@ inline Case readCase(const std::string& path) {
     const se::Op op = opOf(h);
     const se::Shape shape{h.n, h.c, h.r, h.hw};
     const se::Device device{h.sm, h.multiprocessors, h.sharedPerBlock, h.sharedPerMultiprocessor, h.l2Bytes};
-    const int64_t map = se::imageBytes(op, shape) * h.n;
+    const int64_t map = se::imageBytes(op, shape) * (h.onlyLast > 0 ? h.onlyLast : h.n);
     const bool two = op.act != se::Act::kNone;
     // A braced list is read from left to right, as the file is.
     return Case{h,
