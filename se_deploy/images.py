@@ -25,11 +25,11 @@ from se_deploy.errors import ImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".tga", ".avif"})
 
-#: Bytes that an encoded image may have where it comes from, or goes to, another machine.
-MAX_ENCODED = 64 << 20
 #: Images that each thread may be ahead of the reader.
 AHEAD = 4
 Made = TypeVar("Made")
+#: Bytes that an encoded image may have where it comes from, or goes to, another machine.
+MAX_ENCODED = 64 << 20
 #: Pixels of a side that a preprocessing may ask for; beyond it is a mistake or an attack.
 MAX_SIDE = 1 << 13
 

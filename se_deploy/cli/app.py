@@ -36,7 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a trained Squeeze-and-Excitation network in PyTorch to a verified TensorRT deployment.",
 )
-for command in (export, inspect, fuse, calibrate, build, bench, bisect, package, client, doctor, run, demo):
+for command in (export, inspect, fuse, calibrate, build, bench, bisect, package, client, run, doctor, demo):
     app.command()(command)
 app.add_typer(plugin, name="plugin")
 

@@ -10,7 +10,7 @@ was rewritten.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from onnx import ModelProto, TensorProto
 
@@ -88,6 +88,11 @@ def piece(view: View, output: str, shared: Collection[str]) -> Piece:
             elif name in view.producer:
                 waiting.append(view.producer[name])
     return Piece(tuple(sorted(nodes, key=view.position.__getitem__)), tuple(sorted(inputs)))
+
+
+def regrown(segment: Segment, engine: View, plain: View, shared: Collection[str]) -> Segment:
+    """The segment again, where fewer tensors are taken to be shared: it begins further up."""
+    return replace(segment, engine=piece(engine, segment.output, shared), reference=piece(plain, segment.output, shared))
 
 
 def _module(theirs: Piece, output: str) -> str:

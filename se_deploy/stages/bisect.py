@@ -16,7 +16,7 @@ from se_deploy.artifacts import Progress, silent
 from se_deploy.errors import BackendError, ImageError
 from se_deploy.graph.segments import Segment
 from se_deploy.images import check_channels, find_images
-from se_deploy.stages.steps import bisecting, engines, failing
+from se_deploy.stages.steps import bisecting, engines, failing, rescaled
 from se_deploy.stages.steps.bisecting import Bench, Findings
 from se_deploy.verify import bisection
 from se_deploy.verify.bisection import Bisection, Gap, OutputGap, Place
@@ -78,6 +78,12 @@ def bisect(
             outputs = _outputs(bench)
             _walk(bench, marks, limit)
         bench.replay(bench.segments, shares)
+        gone = rescaled.find(bench, limit)
+        if gone:
+            bench.without(gone)
+            bench.replay(bench.segments, shares)
+            said = f"{len(gone)} tensor(s) hold other values that the next layer sets right, first {min(gone)}"
+            notes.append(f"{said}: pieces go across them")
         places = _places(bench)
         first, kind = bisection.first(places, limit)
         if save is not None and first is not None:

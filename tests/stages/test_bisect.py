@@ -214,6 +214,29 @@ def test_an_engine_whose_blocks_are_not_fused_is_told_by_block_too(here: Path) -
     assert quick(described(half, "fp16", "half.onnx")).kind != "own"
 
 
+def test_a_rescaled_tensor_that_the_next_layer_sets_right_is_no_fault(here: Path) -> None:
+    """As equalisation leaves it: a convolution's weights and bias eightfold, the next one's an eighth, a Relu between."""
+
+    def equalised(model: ModelProto) -> None:
+        nodes = {node.name: node for node in model.graph.node}
+        for name, factor in (("layer2.1.conv1/Conv", 8.0), ("layer2.1.conv2/Conv", 0.125)):
+            scaled(nodes[name].input[1], factor)(model)
+        scaled(nodes["layer2.1.conv1/Conv"].input[2], 8.0)(model)
+
+    found = quick(planted("fp32", equalised, "equalised.onnx"))
+    assert (found.first, found.outputs[0].non_finite) == (None, None)
+    assert any(note.startswith("2 tensor(s) hold other values that the next layer sets right, first ") for note in found.notes)
+
+    def both(model: ModelProto) -> None:
+        equalised(model)
+        in_block("layer3.3.se", "w2", -1.0)(model)
+
+    found = quick(planted("fp32", both, "both.onnx"), shares=True)
+    assert found.first is not None
+    assert (found.first.block, found.kind) == ("layer3.3.se", "own")
+    assert found.shares[0].share > 99.9
+
+
 # --- shares ---
 
 

@@ -1,9 +1,11 @@
+import itertools
 import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from se_deploy.verify import latency
 from se_deploy.verify.latency import BINS, BLOCKS, LONGEST_WARMUP, block_means, histogram, interleaved, summary, warmed
 
 
@@ -56,31 +58,32 @@ def test_percentiles_are_linear_over_all_calls() -> None:
     assert (found.min, found.mean, found.p50, found.p90, found.p99, found.n) == (1.0, 51.0, 51.0, 91.0, 100.0, 101)
 
 
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls give the seconds that they took, so that no clock is asked."""
+    monkeypatch.setattr(latency, "_seconds", lambda call: call())
+
+
+@pytest.mark.usefixtures("scripted")
 def test_warm_up_goes_on_until_calls_are_steady() -> None:
-    count = 0
-
-    def settling() -> None:
-        nonlocal count
-        count += 1
-        time.sleep(0.01 + 0.05 * 0.5**count)
-
-    warm = warmed({"a": settling}, 0.06)["a"]
+    settling = itertools.chain((0.01 + 0.05 * 0.5**n for n in range(20)), itertools.repeat(0.01))
+    warm = warmed({"a": lambda: next(settling)}, 0.12)["a"]
     assert warm.report.steady
-    assert warm.report.calls == count >= 4
-    assert warm.report.seconds > 0.06
+    assert 0.12 < warm.report.seconds < 0.12 * LONGEST_WARMUP
+    assert warm.report.calls > 6
+    assert warm.call == pytest.approx(0.01, rel=0.05)
+    quick = warmed({"a": lambda: 0.01}, 0.125)["a"]
+    assert (quick.report.steady, quick.report.calls) == (True, 13)
 
 
+@pytest.mark.usefixtures("scripted")
 def test_who_never_gets_steady_is_not_waited_for() -> None:
-    count = 0
-
-    def restless() -> None:
-        nonlocal count
-        count += 1
-        time.sleep(0.002 * 1.2**count)
-
-    warm = warmed({"a": restless}, 0.05)["a"]
+    growing = (0.002 * 1.2**n for n in itertools.count())
+    warm = warmed({"a": lambda: next(growing)}, 0.05)["a"]
     assert not warm.report.steady
-    assert warm.report.seconds >= 0.05 * LONGEST_WARMUP
+    assert 0.05 * LONGEST_WARMUP <= warm.report.seconds < 0.05 * LONGEST_WARMUP * 1.3
+    few = warmed({"a": lambda: 1.0}, 0.0)["a"]
+    assert (few.report.calls, few.report.steady) == (3, True)
 
 
 def test_a_histogram_holds_every_call_and_its_last_bin_the_slowest() -> None:

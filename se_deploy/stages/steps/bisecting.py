@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from se_deploy.graph.cut import cut, disturbed, error_input, tapped
 from se_deploy.graph.names import name_by_module
 from se_deploy.graph.read import read, write
 from se_deploy.graph.seams import with_seams
-from se_deploy.graph.segments import Piece, Segment, blocks_of, segments
+from se_deploy.graph.segments import Piece, Segment, blocks_of, regrown, segments
 from se_deploy.graph.view import View
 from se_deploy.stages.steps.engines import Built
 from se_deploy.stages.steps.exported import ENGINES
@@ -174,6 +174,23 @@ class Bench:
                     for feed, wanted in zip(self.feeds, self.reference(sorted(names)), strict=True):
                         for segment, runner in runners:
                             self._piece(segment, runner, wanted, feed, follow)
+
+    def alone(self, chosen: Sequence[Segment]) -> list[Gap]:
+        """How far each of a few pieces is from the reference on the reference's tensors; nothing is written down."""
+        gaps = [Gap() for _ in chosen]
+        with ExitStack() as stack:
+            runners = [stack.enter_context(self.opened(cut(self.engine, s.engine, [s.output]))) for s in chosen]
+            names = sorted({name for s in chosen for name in (s.output, *s.engine.inputs)})
+            for wanted in self.reference(names):
+                for segment, runner, gap in zip(chosen, runners, gaps, strict=True):
+                    gap.add(runner.run(fed(runner, wanted))[segment.output], wanted[segment.output])
+        return gaps
+
+    def without(self, gone: Collection[str]) -> None:
+        """Takes tensors for the engine's own affair: pieces go across them, and what was found of pieces is forgotten."""
+        shared = {segment.output for segment in self.segments} - set(gone)
+        self.segments = tuple(regrown(s, self.engine, self.plain, shared) for s in self.segments if s.output in shared)
+        self.found = {s.output: Findings(carried=self.found[s.output].carried) for s in self.segments}
 
     def _piece(self, segment: Segment, runner: Runner, wanted: Tensors, feed: Tensors, follow: _Follow | None) -> None:
         got = runner.run(fed(runner, wanted))[segment.output]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from se_deploy.errors import ArtifactError
 from se_deploy.files import replacing_directory
 from se_deploy.graph.cut import cut
 from se_deploy.graph.read import write
-from se_deploy.graph.segments import Segment, piece
+from se_deploy.graph.segments import Segment, regrown
 from se_deploy.stages.steps.bisecting import Bench, Tensors, fed
 from se_deploy.verify.bisection import Gap
 
@@ -66,8 +65,7 @@ def _failing(bench: Bench, segment: Segment, tolerance: float) -> tuple[Segment,
         if error > tolerance or not before:
             return segment, feeds, error
         shared -= before
-        ours, theirs = piece(bench.engine, segment.output, shared), piece(bench.plain, segment.output, shared)
-        segment = replace(segment, engine=ours, reference=theirs)
+        segment = regrown(segment, bench.engine, bench.plain, shared)
 
 
 def _worst(bench: Bench, segment: Segment) -> tuple[Tensors, float]:
