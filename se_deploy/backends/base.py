@@ -28,6 +28,8 @@ class Port:
 class Wanted:
     """What a build is asked for beside the typed file; `check` of a backend refuses what it cannot do."""
 
+    #: What to call the model in messages; None: the typed file.
+    about: Path | None = None
     #: The sizes it is tuned for.
     inputs: tuple[InputSpec, ...] = ()
     #: "auto", "off", or the path of a plugin library.
