@@ -113,8 +113,9 @@ def test_a_model_that_the_parser_refuses_names_the_node(tmp_path: Path, plugin: 
     network.graph.node.insert(0, onnx.helper.make_node("Unknown", ["x"], ["z"], "head/unknown", domain="mine"))
     network.graph.node[1].input[0] = "z"
     network.opset_import.append(onnx.helper.make_opsetid("mine", 1))
-    said = refused(exports.directory(tmp_path, network), BackendError)
-    assert said.startswith('TensorRT-RTX cannot parse the model at node head/unknown (Unknown): creator && "Plugin not found, ')
+    model = exports.directory(tmp_path, network)
+    said = refused(model, BackendError)
+    assert said.startswith(f'TensorRT-RTX cannot parse {model}/model.onnx at node head/unknown (Unknown): creator && "Plugin not found, ')
 
 
 def test_an_se_block_that_the_plugin_refuses_is_named(tmp_path: Path, plugin: Path) -> None:
