@@ -110,8 +110,8 @@ class Backend(Protocol):
     def missing(self) -> str | None:
         """Why it can neither build nor run here, with the remedy; None where it can."""
 
-    def unable_to_run(self) -> str | None:
-        """Why it cannot run an engine here though it may build one, with the remedy; None where it can."""
+    def unable_to_run(self, targets: tuple[str, ...] = ()) -> str | None:
+        """Why it cannot run an engine for these targets here though it may build one, with the remedy; None where it can."""
 
     def check(self, wanted: Wanted, se_blocks: int) -> None:
         """Refuses, before any work, what it cannot do here for a model with so many SqueezeExcite nodes.

@@ -53,7 +53,7 @@ class OnnxRuntime:
         """None where the package is installed."""
         return None if find_spec("onnxruntime") else "onnxruntime is not installed: `pip install onnxruntime`"
 
-    def unable_to_run(self) -> str | None:
+    def unable_to_run(self, targets: tuple[str, ...] = ()) -> str | None:
         """What can build can run: it is the CPU."""
         return None
 

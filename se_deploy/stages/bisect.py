@@ -110,7 +110,7 @@ def _unable(built: engines.Built) -> str | None:
     backend = backends.get(built.manifest.backend)
     if built.path.suffix == ".onnx" and (missing := backend.missing()) is not None:
         raise BackendError(f"{built.path} needs {backend.name}, which does not work here", missing)
-    return backend.missing() or backend.unable_to_run()
+    return backend.missing() or backend.unable_to_run(built.manifest.targets)
 
 
 def _feeds(built: engines.Built, data: str | Path | None, count: int) -> tuple[list[Tensors], list[str]]:

@@ -220,7 +220,7 @@ class _Job:
 
     def _try(self, made: Path) -> None:
         """Runs the engine once, at the sizes it is tuned for: it must answer, and with finite numbers."""
-        unable = self.engine.unable_to_run()
+        unable = self.engine.unable_to_run(self.made.targets)
         if unable is not None:
             self.notes.append(f"the engine was not run: {unable}")
             return

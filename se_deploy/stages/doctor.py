@@ -119,7 +119,7 @@ def _verdict(path: Path, manifest: EngineManifest) -> Verdict:
     try:
         _plugin_of(path, manifest)
         backend = backends.get(manifest.backend)
-        unable = backend.missing() or backend.unable_to_run()
+        unable = backend.missing() or backend.unable_to_run(manifest.targets)
         if unable is not None:
             return Verdict(engine=str(path), runs=False, reason=unable)
         _same_version(manifest, backend.versions())

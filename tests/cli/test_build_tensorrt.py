@@ -20,6 +20,7 @@ LINE = "se-deploy build --int8 --calib imgs/ --backend tensorrt-rtx --target sm_
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library.chosen("auto", silent)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # what is said here holds for a machine without a GPU
     monkeypatch.chdir(tmp_path)
     exports.directory(Path("engines"))
     exports.pictures(Path("imgs"), 4)

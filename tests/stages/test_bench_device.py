@@ -67,7 +67,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (model / "engine.plan.json").write_text(json.dumps(described | {"backend": "tensorrt"}))
     (model / "engine.onnx.json").unlink()
     monkeypatch.setattr(TensorRT, "missing", lambda self: None)
-    monkeypatch.setattr(TensorRT, "unable_to_run", lambda self: None)
+    monkeypatch.setattr(TensorRT, "unable_to_run", lambda self, targets=(): None)
     monkeypatch.setattr(TensorRT, "open", lambda self, engine, **_: OnDevice(engine))
     monkeypatch.setattr(latency, "REST", 0.0)
     monkeypatch.setattr(OnDevice, "open", [])

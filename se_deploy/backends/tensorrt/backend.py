@@ -43,13 +43,15 @@ class TensorRT:
             return f"no NVIDIA GPU is here, and {self.flavour.label} builds for the one it sees; tensorrt-rtx builds without"
         return unusable
 
-    def unable_to_run(self) -> str | None:
-        """Engines run on a GPU."""
+    def unable_to_run(self, targets: tuple[str, ...] = ()) -> str | None:
+        """Engines run on a GPU, and on those they are for."""
         here = gpu.first()
         if here is None:
             return "no NVIDIA GPU is here; `--backend onnxruntime` builds an engine for this CPU"
         if self.flavour.rtx and here.target not in RTX_TARGETS:
             return f"{RTX.label} has no code for {here.name} ({here.target}); take --backend tensorrt"
+        if targets and here.target not in targets:
+            return f"it is for {', '.join(targets)}, and {here.name} is {here.target}; build it with --target {here.target}"
         return self.missing()
 
     def check(self, wanted: Wanted, se_blocks: int) -> None:
@@ -67,7 +69,8 @@ class TensorRT:
         with _parsable(model, self.flavour) as parsed:
             outcome = parent.run(self._job(parsed, out, wanted, library, nodes, targets), self.flavour, progress)
         notes = tuple(f"{self.flavour.label}: {warning}" for warning in outcome.warnings)
-        return Made(_kept(library, out, wanted, outcome.plugin_layers), targets, notes)
+        # Hardware-compatible ones run on GPUs that are not named.
+        return Made(_kept(library, out, wanted, outcome.plugin_layers), () if wanted.hardware_compatible else targets, notes)
 
     def open(self, engine: Path, *, threads: int | None = None, optimised: bool = True) -> Runner:
         """Opens an engine on the first GPU."""

@@ -16,7 +16,7 @@ def check(engine: Built) -> None:
         BackendError: with the reason, and the engine of another backend that lies beside it, or the command that makes one.
     """
     backend = backends.get(engine.manifest.backend)
-    unable = backend.missing() or backend.unable_to_run()
+    unable = backend.missing() or backend.unable_to_run(engine.manifest.targets)
     if unable is None:
         return
     other = _beside(engine)

@@ -6,6 +6,7 @@ import pytest
 
 from se_deploy.artifacts import silent
 from se_deploy.backends.plugin import library
+from se_deploy.backends.tensorrt import gpu
 from tests.stages import exports
 
 
@@ -13,6 +14,14 @@ from tests.stages import exports
 def plugin() -> Path:
     """The library that `--plugin auto` takes."""
     return library.chosen("auto", silent).file
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests say holds for a machine without a GPU; where there is one, it is hidden."""
+    if request.node.get_closest_marker("gpu") is None:
+        monkeypatch.setattr(gpu, "first", lambda: None)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
 @pytest.fixture

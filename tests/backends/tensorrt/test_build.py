@@ -7,9 +7,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from se_deploy import artifacts
+from se_deploy import artifacts, backends
 from se_deploy.artifacts import EngineManifest
-from se_deploy.backends.tensorrt import RTX, STANDARD, parent
+from se_deploy.backends.tensorrt import RTX, STANDARD, TensorRT, gpu, parent
 from se_deploy.errors import ArtifactError, BackendError, GraphError
 from se_deploy.files import sha256
 from se_deploy.stages.bench import bench
@@ -219,3 +219,25 @@ def test_no_environment_is_wanted_of_the_user(model: Path, plugin: Path, monkeyp
         assert mine == "/nowhere"
         assert (Path(folder) / "libtensorrt_rtx.so").resolve().name == "libtensorrt_rtx.so.1"
     assert not Path(folder).exists()
+
+
+@pytest.mark.parametrize(
+    ("here", "targets", "said"),
+    [
+        (gpu.Gpu("RTX 4090", "sm_89"), ("sm_89", "sm_120"), None),
+        (gpu.Gpu("RTX 4090", "sm_89"), (), None),
+        (gpu.Gpu("RTX 4090", "sm_89"), ("sm_120",), "it is for sm_120, and RTX 4090 is sm_89; build it with --target sm_89"),
+        (gpu.Gpu("H100", "sm_90"), ("sm_89",), "TensorRT-RTX has no code for H100 (sm_90); take --backend tensorrt"),
+        (None, ("sm_89",), "no NVIDIA GPU is here; `--backend onnxruntime` builds an engine for this CPU"),
+    ],
+)
+def test_where_an_engine_runs(here: gpu.Gpu | None, targets: tuple[str, ...], said: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "first", lambda: here)
+    assert TensorRT(RTX).unable_to_run(targets) == said
+
+
+@pytest.mark.parametrize(("target", "name"), [("sm_89", "tensorrt-rtx"), ("sm_90", "onnxruntime"), (None, "onnxruntime")])
+def test_auto_takes_the_first_that_works_here(target: str | None, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT itself is not installed here."""
+    monkeypatch.setattr(gpu, "first", lambda: gpu.Gpu("a card", target) if target else None)
+    assert backends.auto().name == name
