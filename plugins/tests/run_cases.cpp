@@ -137,6 +137,8 @@ int main(int count, char** arguments) {
     }
     const char* skipped = std::getenv("SIMT_SKIP");  // file.cuh:12, the barrier that is left out
     if (skipped != nullptr) simt::settings().skipped = skipped;
+    const char* refused = std::getenv("SIMT_NO_ROOM");  // the error of launches whose blocks must be resident together
+    if (refused != nullptr) simt::settings().noRoom = std::atoi(refused);
     for (int i = 1; i < count; ++i) run(arguments[i]);
     for (const std::string& barrier : simt::reached()) std::printf("barrier %s\n", barrier.c_str());
     return 0;

@@ -13,6 +13,7 @@ struct Settings {
     uint64_t seed = 0;
     std::size_t sharedPerBlock = 227 * 1024;  // more is a failure, as on the device
     std::string skipped;                      // file.cuh:12 of a barrier that is left out (the mutations)
+    int noRoom = 0;                           // what launches of blocks that must be resident together return, if not 0
     int64_t onlyLast = 0;                     // > 0: run only that many of the last blocks (for tensors too large to compute)
 };
 
