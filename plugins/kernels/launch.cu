@@ -25,7 +25,7 @@ bool given(const Op& op, const Tensors& t) {
            aligned16(t.y);
 }
 
-//: What a launch says when its blocks cannot be resident together: a part of a device (MIG, MPS, a green context) may have less than it says.
+//: A launch says so when its blocks cannot be resident together: part of a device (MIG, MPS, a green context) may have less room.
 bool noRoom(cudaError_t status) {
     return status == cudaErrorCooperativeLaunchTooLarge || status == cudaErrorInvalidClusterSize || status == cudaErrorLaunchOutOfResources;
 }
