@@ -73,3 +73,11 @@ def test_every_variant_there_is(binary: Path, tmp_path: Path, dtype: str, layout
         for number, v in enumerate(variants)
     ]
     run(binary, cases, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("road", ROADS)
+def test_every_order_of_threads_gives_the_same_bits(binary: Path, tmp_path: Path, road: str, dtype: str) -> None:
+    case = Case(dtype=dtype, n=5, c=60, r=12, hw=600, skip="add", epilogue="silu").on(road)
+    run(binary, [replace(case, schedule=schedule) for schedule in range(9)], tmp_path)
+    assert len({(tmp_path / f"{number}.case.y").read_bytes() for number in range(9)}) == 1
