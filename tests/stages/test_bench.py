@@ -482,7 +482,7 @@ def test_json_has_the_contracts_keys_and_the_evidences(here: Path, imgs: Path) -
     assert set(run) == {
         "engine", "backend", "precision", "device", "batch", "size_bytes",
         "accuracy", "latency_ms", "device_latency_ms", "throughput", "speedup",
-        "threads", "warmup", "histogram_ms", "baselines",
+        "threads", "warmup", "histogram_ms", "baselines", "gpu",
     }  # fmt: skip
     shares = {"agreement", "top1", "top5", "top1_reference", "agreement_decided"}
     evidence = {"outputs", "paired", "classes", "worst", "verification"}
