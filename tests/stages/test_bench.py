@@ -102,10 +102,14 @@ def test_on_the_exports_probes_a_sound_engine_agrees(here: Path) -> None:
         assert 0 < run.accuracy.max_abs_error < 1e-4
         assert run.accuracy.cosine == pytest.approx(1, abs=1e-6)
         assert run.accuracy.top1 is None
-    assert report.notes[:2] == (
-        "no engine.onnx here, taking engines/small/engine.onnx",
-        "accuracy is on the 16 probe inputs of the export; real images tell more: --data DIR",
-    ) or "busy" in report.notes[1]
+    assert (
+        report.notes[:2]
+        == (
+            "no engine.onnx here, taking engines/small/engine.onnx",
+            "accuracy is on the 16 probe inputs of the export; real images tell more: --data DIR",
+        )
+        or "busy" in report.notes[1]
+    )
 
 
 def test_figures_are_those_of_a_plain_comparison(here: Path) -> None:
@@ -264,9 +268,7 @@ def test_latency_is_measured_in_turns_on_as_many_threads(here: Path) -> None:
 
 def test_a_limit_on_p99(here: Path) -> None:
     report = quick(max_p99=1e-6)
-    assert report.failures == (
-        f"engines/small/engine.onnx at batch 1: p99 {report.runs[0].latency_ms.p99:.3g} ms is above 1e-06 ms",
-    )
+    assert report.failures == (f"engines/small/engine.onnx at batch 1: p99 {report.runs[0].latency_ms.p99:.3g} ms is above 1e-06 ms",)
     assert quick(max_p99=1e6).passed
 
 
@@ -314,7 +316,7 @@ def test_a_plan_needs_its_backend(fresh: Path) -> None:
         ("rm engines/small/engine.onnx", "no engine engine.onnx; run `se-deploy build` first"),
         ("rm engines/small/engine.onnx.json; cp engines/small/engine.onnx .", r"engine\.onnx has no manifest engine\.onnx\.json beside it"),
         ("printf x >> engines/small/engine.onnx", "is not the file that .* describes: its SHA-256 differs; build it again"),
-        ("sed -i 's/\"format\": 1/\"format\": 9/' engines/small/engine.onnx.json", r"engine\.onnx\.json: format: Input should be 1"),
+        ('sed -i \'s/"format": 1/"format": 9/\' engines/small/engine.onnx.json', r"engine\.onnx\.json: format: Input should be 1"),
         ("rm engines/small/manifest.json", "the export that .* was built from is neither beside it nor under engines/"),
         ("rm engines/small/reference.npz", r"reference\.npz is missing; export the model again"),
         ("printf x >> engines/small/weights.safetensors", r"weights\.safetensors is not what the manifest describes"),
@@ -408,8 +410,17 @@ def test_json_has_exactly_the_contracts_keys(here: Path, imgs: Path) -> None:
     assert set(report["reference"]) == {"kind", "latency_ms"}
     (run,) = report["runs"]
     assert set(run) == {
-        "engine", "backend", "precision", "device", "batch", "size_bytes",
-        "accuracy", "latency_ms", "device_latency_ms", "throughput", "speedup",
+        "engine",
+        "backend",
+        "precision",
+        "device",
+        "batch",
+        "size_bytes",
+        "accuracy",
+        "latency_ms",
+        "device_latency_ms",
+        "throughput",
+        "speedup",
     }
     shares = {"agreement", "top1", "top5", "top1_reference", "agreement_decided"}
     assert set(run["accuracy"]) == {"images", "max_abs_error", "cosine", "sqnr_db", "undecided", *shares}
