@@ -63,6 +63,9 @@ class Loaded:
         self._engine = self._api.se_open(str(engine).encode(), ctypes.byref(options), error, _ROOM)
         if not self._engine:
             raise BackendError(*_said(error))
+        if self._api.se_outputs(self._engine) != len(self.outputs):
+            self.close()
+            raise BackendError(f"{engine} has other outputs than are asked for", "read them from the manifest beside it")
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
         """One batch, by input name, to every output, by name.
@@ -137,6 +140,7 @@ def _declared(api: Any) -> Any:
     int32 = ctypes.c_int32
     api.se_open.argtypes, api.se_open.restype = [text, pointer, text, size], pointer
     api.se_close.argtypes, api.se_close.restype = [pointer], None
+    api.se_outputs.argtypes, api.se_outputs.restype = [pointer], size
     api.se_run.argtypes, api.se_run.restype = [pointer, pointer, size, pointer, text, size], ctypes.c_int
     api.se_preprocess.argtypes = [pointer, pointer, int32, int32, int32, int32, pointer, size, pointer, text, size]
     api.se_preprocess.restype = ctypes.c_int
