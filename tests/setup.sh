@@ -5,6 +5,7 @@ set -euo pipefail
 
 packages=()
 command -v g++ >/dev/null || packages+=(g++)
+command -v chromium >/dev/null || packages+=(chromium)  # opens the HTML reports
 command -v cmake >/dev/null || packages+=(cmake)
 command -v clang++ >/dev/null || packages+=(clang libclang-rt-dev) # libFuzzer
 [ -f /usr/include/jpeglib.h ] || packages+=(libjpeg-dev)
