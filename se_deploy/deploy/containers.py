@@ -15,6 +15,8 @@ IMAGE = "nvcr.io/nvidia/tritonserver"
 
 #: tag -> TensorRT, newest first. A plan loads on the version that built it, so only major and minor choose.
 TENSORRT = {
+    "26.03": "10.16.0",  # this one and the next as users report them from inside these containers
+    "26.02": "10.15.1",
     "25.12": "10.14.1",
     "25.11": "10.14.1",
     "25.10": "10.13.3",
@@ -68,7 +70,7 @@ def for_plan(version: str, asked: str | None) -> tuple[str, str | None]:
     same = [tag for tag, there in TENSORRT.items() if _minor(there) == _minor(version)]
     if not same:
         raise PackageError(
-            f"no Triton container in this version's table carries TensorRT {version} (newest: {TENSORRT['25.12']} in 25.12)",
+            f"no Triton container in this version's table carries TensorRT {version} (newest: {next(iter(TENSORRT.values()))})",
             "name one that does with --container YY.MM, or build with a TensorRT that a container has",
         )
     exact = [tag for tag in same if version.startswith(TENSORRT[tag])]

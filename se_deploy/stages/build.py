@@ -58,7 +58,8 @@ def build(
         model: a model directory or its model.onnx; None takes the newest export under engines/.
         fp32: build in FP32. At most one of the three; with none, the backend's default is taken (FP32 on ONNX Runtime, else FP16).
         fp16: build in FP16; means, gates, inputs and outputs stay FP32.
-        int8: build in INT8. Inside SE blocks everything is FP32; on TensorRT what they read and give is int8.
+        int8: build in INT8. Inside SE blocks everything is FP32; on TensorRT what they
+            read and give is int8, and what has no pair is FP16.
         calib: a folder of images to measure the scales on (int8).
         scales: a scale file that `calibrate` wrote for this model (int8).
         backend: "auto" or one of `backends.NAMES`.

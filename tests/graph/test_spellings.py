@@ -286,7 +286,9 @@ def test_channels_last_between_transposes_and_with_residual() -> None:
         "r = Transpose <perm = [0, 2, 3, 1]> (x)  q = Add(k, r)  f = Relu(q)  y = Transpose <perm = [0, 3, 1, 2]> (f)"
     )
     plain = model(body)
-    result = check(plain, ["Conv", "Transpose", "Transpose", "Transpose", "Transpose", "relu_sigmoid_skip_add_then_relu", "Transpose", "Transpose"])
+    result = check(
+        plain, ["Conv", "Transpose", "Transpose", "Transpose", "Transpose", "relu_sigmoid_skip_add_then_relu", "Transpose", "Transpose"]
+    )
     assert result.found.matches[0].channels_last
 
 
@@ -331,4 +333,7 @@ def test_nodes_that_no_output_needs_are_no_readers() -> None:
 
 
 def test_pooled_map_may_have_other_readers() -> None:
-    check(model(f"z = Conv(x, P)  p = GlobalAveragePool(z)  {FCS}  s = Mul(z, g)  t = Relu(z)  y = Add(s, t)"), ["Conv", "Relu", "relu_sigmoid_skip_add_then_none"])
+    check(
+        model(f"z = Conv(x, P)  p = GlobalAveragePool(z)  {FCS}  s = Mul(z, g)  t = Relu(z)  y = Add(s, t)"),
+        ["Conv", "Relu", "relu_sigmoid_skip_add_then_none"],
+    )

@@ -54,6 +54,7 @@ class Case:
     schedule: int = 0
     road: str | None = None
     counted: bool = False  # bytes moved are counted
+    before: int = 0  # images before the n that are given, computed and checked; the tensor is never whole in memory
     device: Device = field(default_factory=Device)
 
     def on(self, road: str) -> Case:
@@ -114,7 +115,17 @@ def write(case: Case, inputs: dict[str, np.ndarray], path: Path) -> None:
         op.SKIPS.index(case.skip), op.EPILOGUES.index(case.epilogue), road, d.sm, d.multiprocessors, int(case.counted),
     )  # fmt: skip
     r = 0 if case.act == "none" else case.r
-    longs = (case.n, case.c, r, case.hw, case.schedule, 0, d.shared_per_block, d.shared_per_multiprocessor, d.l2)
+    longs = (
+        case.before + case.n,
+        case.c,
+        r,
+        case.hw,
+        case.schedule,
+        case.n if case.before else 0,
+        d.shared_per_block,
+        d.shared_per_multiprocessor,
+        d.l2,
+    )
     reals = [a.get(k, np.nan) for k in ("alpha", "beta", "leak", "x_scale", "residual_scale", "y_scale")]
     padding = {"int8": 77, "bfloat16": 0x7FC0}.get(case.dtype, np.nan)
     with path.open("wb") as file:

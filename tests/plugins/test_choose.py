@@ -1,10 +1,12 @@
 """Which road a node takes on which device: a table, and what must hold for any shape."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.plugins.cases import Device
 from tests.plugins.layouts import ATOMS, LEGAL, SIZES
 from tests.plugins.planning import DEVICES, Node, planned
 
@@ -82,3 +84,15 @@ def test_the_workspace_never_shrinks_when_the_batch_grows(binary: Path) -> None:
         sizes = [plan["workspace"] for plan in planned(binary, [(batch, device) for batch in batches])]
         assert sizes == sorted(sizes), f"{node} on {device}"
         assert sizes[0] > 0
+
+
+def test_the_workspace_depends_on_the_number_of_multiprocessors_alone_and_grows_with_it(binary: Path) -> None:
+    """The plugin asks for it at build time, on a machine that may have another card or none."""
+    rng = random.Random(8)
+    for _ in range(100):
+        node = any_node(rng)
+        counts = sorted(rng.randint(1, 256) for _ in range(9))
+        devices = [replace(rng.choice(list(DEVICES.values())), multiprocessors=count) for count in counts]
+        nothing = [Device(0, count, 0, 0, 0) for count in counts]
+        sizes = [plan["workspace"] for plan in planned(binary, [(node, device) for device in devices + nothing])]
+        assert sizes[:9] == sizes[9:] == sorted(sizes[:9]), f"{node}"

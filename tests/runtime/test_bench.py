@@ -20,9 +20,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built.engine(built.model(tmp_path_factory.mktemp("benched") / "small"))
 
 
-def test_the_loader_is_compared_and_timed_as_any_engine(engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled.tools("cmake", "c++")
-    monkeypatch.setenv("SE_ONNXRUNTIME_INCLUDE", str(compiled.header()))
+@pytest.mark.usefixtures("library")
+def test_the_loader_is_compared_and_timed_as_any_engine(engine: Path) -> None:
     report = bench(engine, runtime="cpp", batch=[1, 8], **FAST)
     assert "engines run in the C++ loader (plugins/runtime)" in report.notes
     assert [(run.batch, run.accuracy.agreement.value) for run in report.runs] == [(1, 100.0), (8, 100.0)]

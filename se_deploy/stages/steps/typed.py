@@ -17,6 +17,7 @@ from se_deploy.graph.read import read
 from se_deploy.quant import scales as measured
 from se_deploy.quant.place import place
 from se_deploy.stages.steps.engines import Built
+from se_deploy.stages.steps.strong_int8 import strongly_typed_int8
 
 
 def with_types(
@@ -43,8 +44,10 @@ def with_types(
         GraphError: the backend does not take the graph.
     """
     plain = backend.strongly_typed and not plugin
-    if scales is not None:
-        place(model, scales, signed=backend.signed_int8, integer_blocks=backend.strongly_typed and not plain)
+    if scales is not None and backend.strongly_typed:
+        model = strongly_typed_int8(model, scales, notes, integer_blocks=not plain)
+    elif scales is not None:
+        place(model, scales, signed=backend.signed_int8)
     elif precision == "fp16":
         model = to_half(model, notes)
     if plain:

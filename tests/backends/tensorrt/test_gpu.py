@@ -24,8 +24,8 @@ from se_deploy.networks.exporting import to_onnx
 from se_deploy.quant import ranges, sites
 from se_deploy.quant import scales as measured
 from se_deploy.quant.calibrate import observe
-from se_deploy.quant.place import place
 from se_deploy.stages.build import build
+from se_deploy.stages.steps.strong_int8 import strongly_typed_int8
 from tests.backends.tensorrt import many, networks
 from tests.backends.tensorrt.bound import BOUND, bound
 from tests.graph.exported import images, run, shaken
@@ -108,7 +108,7 @@ def yardstick(model: Path, precision: str, scales: Path, x: np.ndarray, want: np
     if precision == "fp16":
         typed = to_half(typed)
     elif precision == "int8":
-        place(typed, measured.read(scales).tensors, signed=True, integer_blocks=True)
+        typed = strongly_typed_int8(typed, measured.read(scales).tensors, [], integer_blocks=True)
     return min(60.0, sqnr(want, run(typed, x))) - 3
 
 
