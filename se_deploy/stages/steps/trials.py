@@ -95,7 +95,8 @@ def _check_profile(engine: Built, sizes: Sequence[int]) -> None:
 def _loaded(loader: Path, engine: Built, threads: int) -> Runner:
     from se_deploy.backends.cpp import Loaded
 
-    return Loaded(loader, engine.path, engine.manifest.inputs, engine.manifest.outputs, threads=threads)
+    manifest = engine.manifest
+    return Loaded(loader, engine.path, manifest.inputs, manifest.outputs, backend=manifest.backend, threads=threads)
 
 
 def _fixed(spec: InputSpec) -> int | None:
