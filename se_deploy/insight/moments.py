@@ -118,7 +118,7 @@ def quantiles(
     rows = np.arange(len(histograms))
     made = []
     for share in shares:
-        wanted = share * counts
+        wanted = np.maximum(share * counts, 1)
         place = np.minimum((sums < wanted).sum(1), BINS - 1)
         inside = np.maximum(histograms[rows, place], 1)
         before = sums[rows, place] - histograms[rows, place]
