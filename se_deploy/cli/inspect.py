@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from se_deploy.cli import render
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from se_deploy.artifacts import Block, Report
-    from se_deploy.stages.inspect import GateReport, Inspection
+    from se_deploy.stages.inspect import CostReport, GateReport, Inspection
+
 
 #: Class-specific channels that are shown; --json has more.
 SHOWN = 5
@@ -28,6 +30,11 @@ def inspect(
     html: Annotated[Path | None, typer.Option("--html", help="Write the gates' report as one HTML file.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write the gates' report as CSV files into this folder.")] = None,
     scales: Annotated[Path | None, typer.Option("--scales", help="A scale file: what share of --data lies beyond its ranges.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="sm_75 … sm_120 or cpu: what each block is predicted to cost there.")
+    ] = None,
+    precision: Annotated[Literal["fp32", "fp16", "int8"], typer.Option("--precision", help="Of the maps, for --target.")] = "fp16",
+    batch: Annotated[int, typer.Option("--batch", min=1, max=65536, help="Images at once, for --target.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show every SE block, every near miss with its reason, parameters and multiply-adds (MACs); with --data, its gates.
@@ -37,11 +44,14 @@ def inspect(
       se-deploy inspect resnet.onnx
       se-deploy inspect engines/se_resnet50 --json
       se-deploy inspect engines/se_resnet50 --data imgs/test --html gates.html
+      se-deploy inspect engines/se_resnet50 --target sm_90 --batch 8
     """
     from se_deploy.stages.inspect import inspect as stage
 
     with render.progress() as progress:
-        report = stage(model, data=data, scales=scales, html=html, csv=csv, progress=progress)
+        report = stage(
+            model, data=data, scales=scales, html=html, csv=csv, target=target, precision=precision, batch=batch, progress=progress
+        )
     render.notes(report.notes)
     if as_json:
         render.record(report)
@@ -60,6 +70,8 @@ def _print(report: Inspection) -> None:
         console.print(_rejected(report))
     for line in _totals(report):
         console.print(line, markup=False)
+    if report.cost is not None:
+        _print_cost(console, report.cost)
     if report.gates is not None:
         console.print(_gates(report.gates))
         if report.gates.ranking:
@@ -102,6 +114,26 @@ def _gates(gates: GateReport) -> Table:
         counts = (str(len(channels)) for channels in (block.saturated, block.dead, block.constant))
         table.add_row(_escaped(block.name), *figures, specific, *counts)
     return table
+
+
+def _print_cost(console: Console, cost: CostReport) -> None:
+    """The prediction, and how it comes about."""
+    numbers = ("bytes unfused", "bytes fused", "operations", "launches", "µs unfused", "µs fused", "% unfused", "% fused")
+    title = f"predicted on {cost.target} ({cost.device}), {cost.precision}, batch {cost.batch}; not measured"
+    table = _table(title, "block", *numbers, "road", "fuse", "why", numbers=numbers)
+    for block in cost.blocks:
+        old, new = block.unfused, block.fused
+        table.add_row(
+            _escaped(block.name), f"{old.bytes:,}", f"{new.bytes:,}", f"{new.operations:,}", f"{old.launches} → {new.launches}",
+            f"{old.us:.2f}", f"{new.us:.2f}", f"{block.share_unfused:.2f}", f"{block.share_fused:.2f}",
+            block.road or "–", "yes" if block.fuse else "no", _escaped(block.why),
+        )  # fmt: skip
+    console.print(table)
+    console.print(
+        f"latency     {cost.network_us:.1f} µs without SE; SE {cost.unfused_us:.1f} µs unfused ({cost.share_unfused:.1f} %), "
+        f"{cost.fused_us:.1f} µs fused ({cost.share_fused:.1f} %), {cost.launches_saved} launches saved\nsource      {cost.source}",
+        markup=False,
+    )
 
 
 def _ranking(gates: GateReport) -> Table:

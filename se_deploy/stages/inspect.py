@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from se_deploy import artifacts
-from se_deploy.artifacts import ModelManifest, Progress, Report, silent
+from se_deploy.artifacts import ModelManifest, Precision, Progress, Report, silent
 from se_deploy.errors import ArtifactError
 from se_deploy.files import replacing_directory, write_text
 from se_deploy.graph.cost import cost
@@ -15,17 +15,19 @@ from se_deploy.graph.find import find, match_report
 from se_deploy.graph.names import name_by_module
 from se_deploy.graph.read import read
 from se_deploy.insight import page, tables
+from se_deploy.insight.predict import CostReport
 from se_deploy.insight.report import GateReport
 from se_deploy.insight.summary import report as summary
-from se_deploy.stages.steps import exported, gates, pictures, said
+from se_deploy.stages.steps import costs, exported, gates, pictures, said
 
-__all__ = ["GateReport", "Inspection", "inspect", "onnx_file"]
+__all__ = ["CostReport", "GateReport", "Inspection", "inspect", "onnx_file"]
 
 
 class Inspection(Report):
-    """`Report`, with what the gates did where images were given."""
+    """`Report`, with what the gates did where images were given, and what blocks cost where a target was."""
 
     gates: GateReport | None = Field(default=None, exclude_if=lambda value: value is None)
+    cost: CostReport | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 def inspect(
@@ -35,6 +37,9 @@ def inspect(
     scales: str | Path | None = None,
     html: str | Path | None = None,
     csv: str | Path | None = None,
+    target: str | None = None,
+    precision: Precision = "fp16",
+    batch: int = 1,
     progress: Progress = silent,
 ) -> Inspection:
     """Reports on a model, plain or fused; the model is not changed.
@@ -45,9 +50,13 @@ def inspect(
         scales: a scale file of this model, for the share of `data` beyond its ranges; None takes what `calibrate` or `build` left.
         html: a file for the gates' report as a page.
         csv: a folder for it as CSV files.
+        target: a device ("sm_90", "cpu", ...): what each block is predicted to cost there, fused and not.
+        precision: of the maps, for `target`.
+        batch: images at once, for `target`.
         progress: called after each batch of images.
 
     Raises:
+        BackendError: no device is known for `target`.
         GraphError: the file is missing, is not an ONNX model, or has a graph that cannot be followed; with `data`: has no SE block.
         ArtifactError: with `data`: the model is not what its manifest describes; `html` or `csv` without `data`, or not to be written.
         ImageError: no usable image, or images that contradict the network's input.
@@ -59,7 +68,8 @@ def inspect(
     graph = read(path)
     name_by_module(graph)
     found = find(graph)
-    counts = cost(graph, found, _sizes(path))
+    sizes = _sizes(path)
+    counts = cost(graph, found, sizes)
     report = Inspection(
         blocks=tuple(match_report(match, block.macs) for match, block in zip(found.matches, counts.blocks, strict=True)),
         fused=sum(match.fused for match in found.matches),
@@ -70,6 +80,7 @@ def inspect(
         macs=counts.macs,
         se_macs=sum(block.macs for block in counts.blocks),
         notes=counts.notes,
+        cost=None if target is None else costs.predicted(graph, found, sizes, target, precision, batch),
     )
     return report if data is None else _with_gates(report, model, data, scales, html, csv, progress)
 
