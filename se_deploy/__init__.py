@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from se_deploy.stages.calibrate import calibrate
     from se_deploy.stages.client import client
     from se_deploy.stages.export import export
+    from se_deploy.stages.fold import fold
     from se_deploy.stages.fuse import fuse
     from se_deploy.stages.inspect import inspect
     from se_deploy.stages.package import package
 
 __version__ = "0.1.0"
-__all__ = ["bench", "build", "calibrate", "client", "export", "fuse", "inspect", "package"]
+__all__ = ["bench", "build", "calibrate", "client", "export", "fold", "fuse", "inspect", "package"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from se_deploy.insight.folding import FoldReport
 from se_deploy.insight.report import BlockGates, GateReport
 
 #: Classes that the curves of a block show, those with the most special gates, and the mean of all; the paper's figure 5 has five.
@@ -32,6 +33,26 @@ def figures(report: GateReport) -> dict[str, dict[str, Any]]:
         if block.class_means is not None:
             made[f"curve{number}"] = _curves(block, report.classes, chosen)
     return {key: json.loads(go.Figure(data, {**_LAYOUT, **layout}).to_json()) for key, (data, layout) in made.items()}
+
+
+def curve(report: FoldReport) -> dict[str, Any]:
+    """Accuracy (agreement, where there are no labels) against the blocks that keep their gates; a step that was not kept is hollow."""
+    import plotly.graph_objects as go
+
+    by_labels = report.score_before.top1 is not None
+    first = report.score_before.top1 if by_labels else report.score_before.agreement
+    steps = report.curve
+    x = [int(report.se_blocks.before), *(step.blocks_left for step in steps)]
+    y = [first, *(step.score.top1 if by_labels else step.score.agreement for step in steps)]
+    symbols = ["circle", *("circle" if step.kept else "circle-open" for step in steps)]
+    names = ["nothing folded", *(step.block for step in steps)]
+    marker = {"symbol": symbols, "size": 8, "color": _COLOURS[0]}
+    trace = {"type": "scatter", "mode": "markers", "x": x, "y": y, "text": names, "hovertemplate": "%{text}: %{y:.2f} %<extra></extra>"}
+    what = "top-1, %" if by_labels else "agreement, %"
+    axes = {"xaxis": {"title": {"text": "blocks that keep their gates"}, "autorange": "reversed"}, "yaxis": {"title": {"text": what}}}
+    layout = {**_LAYOUT, "title": {"text": "Accuracy against blocks kept, on images kept apart", "font": {"size": 13}}, **axes}
+    drawn: dict[str, Any] = json.loads(go.Figure([{**trace, "marker": marker}], layout).to_json())
+    return drawn
 
 
 def _heat(report: GateReport, field: str, title: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -34,6 +34,7 @@ class Moments:
     high: Float = field(init=False)
     pooled_low: Float = field(init=False)
     pooled_high: Float = field(init=False)
+    pooled_sum: Float = field(init=False)
     #: (C, BINS) over all images; (K, BINS) over all channels.
     by_channel: NDArray[np.int32] = field(init=False, repr=False)
     by_class: NDArray[np.int64] = field(init=False, repr=False)
@@ -44,6 +45,7 @@ class Moments:
         self.mean, self.squares = np.zeros(shape), np.zeros(shape)
         self.low, self.pooled_low = np.full(self.channels, np.inf), np.full(self.channels, np.inf)
         self.high, self.pooled_high = np.full(self.channels, -np.inf), np.full(self.channels, -np.inf)
+        self.pooled_sum = np.zeros(self.channels)
         self.by_channel = np.zeros((self.channels, BINS), np.int32)
         self.by_class = np.zeros((self.classes, BINS), np.int64)
 
@@ -52,6 +54,7 @@ class Moments:
         values = gates.astype(np.float64)
         self.low, self.high = np.minimum(self.low, values.min(0)), np.maximum(self.high, values.max(0))
         self.pooled_low, self.pooled_high = np.minimum(self.pooled_low, pooled.min(0)), np.maximum(self.pooled_high, pooled.max(0))
+        self.pooled_sum += pooled.sum(0, dtype=np.float64)
         bins = self._bins(values)
         every = np.arange(self.channels)
         for row in bins:  # one image meets a channel once, so that no index comes twice

@@ -1,4 +1,4 @@
-"""A gate report as one HTML file: tables in the markup, charts drawn by what travels inside; nothing is fetched."""
+"""A report on gates or on folding as one HTML file: tables in the markup, charts drawn by what travels inside; nothing is fetched."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from importlib.resources import files
 from typing import Any
 
 from se_deploy import __version__
-from se_deploy.insight.figures import figures
+from se_deploy.insight.figures import curve, figures
+from se_deploy.insight.folding import FoldReport
 from se_deploy.insight.report import GateReport
 
 #: Channels and tensors that a page lists; the JSON and the CSV files list all.
@@ -19,22 +20,38 @@ ROWS = 20
 
 
 def page(report: GateReport, name: str, notes: Sequence[str]) -> str:
-    """The page. `#report` holds what `--json` prints under `gates`."""
-    charts = figures(report)
+    """The page of `inspect --data`. `#report` holds what `--json` prints under `gates`."""
+    said = f"{report.images} images, {len(report.classes)} classes, se-deploy {__version__}"
+    return _document(f"Gates of {name}", said, notes, figures(report), _tables(report), report)
+
+
+def folding(report: FoldReport, name: str) -> str:
+    """The page of `fold`. `#report` holds what fold.json does."""
+    rows = [(b.name, b.variation, "–" if b.loss is None else b.loss, b.saved_us, b.state, b.where or "–") for b in report.blocks]
+    headings = ("block", "variation", "loss alone", f"saved on {report.target}, µs", "state", "factor went")
+    before, after = report.score_before, report.score
+    said = f"{after.images} images kept apart: agreement {after.agreement:.2f} %"
+    said += "" if after.top1 is None or before.top1 is None else f", top-1 {before.top1:.2f} % before, {after.top1:.2f} % after"
+    return _document(f"Folding of {name}", said, (), {"curve": curve(report)}, [_table("Blocks", headings, rows)], report)
+
+
+def _document(
+    title: str, said: str, notes: Sequence[str], charts: dict[str, dict[str, Any]], parts: Iterable[str], report: GateReport | FoldReport
+) -> str:
     places = "".join(f"<div class=chart id={key}></div>" for key in charts)
-    parts = [
-        f"<h1>Gates of {escape(name)}</h1><p>{report.images} images, {len(report.classes)} classes, se-deploy {__version__}</p>",
+    body = [
+        f"<h1>{escape(title)}</h1><p>{escape(said)}</p>",
         _list(notes),
         f"<p id=problem></p><div class=charts>{places}</div>",
-        *_tables(report),
+        *parts,
         _data("report", json.loads(report.model_dump_json())),
         _data("figures", charts),
         f"<script type=text/plain id=plotly>{_plotly()}</script>",
     ]
     style, script = ((files("se_deploy.insight") / "look" / file).read_text(encoding="utf-8") for file in ("style.css", "script.js"))
     meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    head = f"<head>{meta}<title>Gates of {escape(name)}</title><style>{style}</style></head>"
-    return f'<!doctype html><html lang="en">{head}<body>{"".join(parts)}<script>{script}</script></body></html>\n'
+    head = f"<head>{meta}<title>{escape(title)}</title><style>{style}</style></head>"
+    return f'<!doctype html><html lang="en">{head}<body>{"".join(body)}<script>{script}</script></body></html>\n'
 
 
 def _tables(report: GateReport) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +60,29 @@ def classes_of(images: Images) -> tuple[str, ...]:
     return images.classes or ("all",)
 
 
-def answers(runner: Runner, tried: Pictures, extra: Mapping[str, NDArray[Any]] | None = None) -> Iterator[tuple[Chunk, Tensors]]:
-    """Every image once, in batches that the network takes, with what it answers; `extra` are inputs that are no batch."""
+def batch_of(tried: Pictures) -> int:
+    """How many images go through the network at once."""
     fixed = tried.spec.shape[0]
-    more = dict(extra or {})
+    return fixed if isinstance(fixed, int) else BATCH
+
+
+def answers(
+    runner: Runner, tried: Pictures, extra: Mapping[str, NDArray[Any]] | None = None, chunks: Iterable[Chunk] | None = None
+) -> Iterator[tuple[Chunk, Tensors]]:
+    """Every image once, in batches that the network takes, with what it answers.
+
+    Args:
+        runner: the network.
+        tried: the images.
+        extra: inputs that are no batch.
+        chunks: the images as they were prepared before, so that they need not be again.
+    """
+    fixed, more = tried.spec.shape[0], dict(extra or {})
 
     def run(feeds: Mapping[str, NDArray[Any]]) -> Tensors:
         return runner.run({**feeds, **more})
 
-    for chunk in tried.chunks(fixed if isinstance(fixed, int) else BATCH):
+    for chunk in tried.chunks(batch_of(tried)) if chunks is None else chunks:
         yield chunk, in_batches(run, chunk.feeds, fixed, "the network") if isinstance(fixed, int) else run(chunk.feeds)
 
 
