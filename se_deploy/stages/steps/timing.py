@@ -12,7 +12,7 @@ from se_deploy.stages.steps.gates import opened
 from se_deploy.verify.latency import interleaved
 from se_deploy.verify.samples import Pictures
 
-WARMUP, DURATION = 0.1, 1.0
+WARMUP, DURATION = 0.1, 0.5
 
 
 def beside(one: ModelProto, other: ModelProto, tried: Pictures, progress: Progress) -> tuple[float, float]:
