@@ -14,17 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from se_deploy.stages.bench import bench
+    from se_deploy.stages.bisect import bisect
     from se_deploy.stages.build import build
     from se_deploy.stages.calibrate import calibrate
     from se_deploy.stages.client import client
+    from se_deploy.stages.doctor import doctor
     from se_deploy.stages.export import export
     from se_deploy.stages.fold import fold
     from se_deploy.stages.fuse import fuse
     from se_deploy.stages.inspect import inspect
     from se_deploy.stages.package import package
+    from se_deploy.stages.run import run
 
 __version__ = "0.1.0"
+<<<<<<< HEAD
 __all__ = ["bench", "build", "calibrate", "client", "export", "fold", "fuse", "inspect", "package"]
+=======
+__all__ = ["bench", "bisect", "build", "calibrate", "client", "doctor", "export", "fuse", "inspect", "package", "run"]
+>>>>>>> main
 
 
 def __getattr__(name: str) -> Any:

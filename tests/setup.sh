@@ -5,10 +5,12 @@ set -euo pipefail
 
 packages=()
 command -v g++ >/dev/null || packages+=(g++)
+command -v chromium >/dev/null || packages+=(chromium)  # opens the HTML reports
 command -v cmake >/dev/null || packages+=(cmake)
 command -v clang++ >/dev/null || packages+=(clang libclang-rt-dev) # libFuzzer
 [ -f /usr/include/jpeglib.h ] || packages+=(libjpeg-dev)
 [ -f /usr/include/png.h ] || packages+=(libpng-dev)
+[ -e /usr/include/curl/curl.h ] || [ -e "/usr/include/$(uname -m)-linux-gnu/curl/curl.h" ] || packages+=(libcurl4-openssl-dev) # docs/serving.md
 
 if [ ${#packages[@]} -gt 0 ]; then
     apt-get update -q

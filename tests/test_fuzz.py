@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,5 +44,7 @@ def test_the_cpp_reader_survives_a_minute_of_libfuzzer(tmp_path: Path) -> None:
         "se_fuzz_manifest", "-DSE_FUZZ=ON", "-DSE_SANITIZE=address,undefined", "-DCMAKE_BUILD_TYPE=Debug", compiler="clang++"
     )
     corpus = seeds.corpus(tmp_path / "corpus", tmp_path / "scratch")
-    said = fuzz([str(program)], corpus, tmp_path, **compiled.SANITIZED)
+    words = {word for path in corpus.iterdir() for word in re.findall(r'"\w+"', path.read_text())}
+    (tmp_path / "words").write_text("".join('"' + word.replace('"', '\\"') + '"\n' for word in sorted(words)))
+    said = fuzz([str(program), f"-dict={tmp_path / 'words'}"], corpus, tmp_path, **compiled.SANITIZED)
     assert executed(said) > 10_000

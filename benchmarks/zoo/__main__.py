@@ -27,7 +27,7 @@ def main() -> None:
     """Runs what is not among the results yet and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="timm:NAME or torchvision:NAME; all that hold an SE module where left out")
-    parser.add_argument("--results", type=Path, default=Path("engines/zoo.jsonl"), help="results so far, a JSON object a line")
+    parser.add_argument("--results", type=Path, default=Path("docs/zoo.jsonl"), help="results so far, a JSON object a line")
     parser.add_argument("--page", type=Path, default=Path("docs/zoo.md"))
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

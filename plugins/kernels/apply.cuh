@@ -87,7 +87,7 @@ __device__ inline void applyRows(const Finish& f, const T* x, const T* residual,
         T added = {};
         if (f.skip == Skip::kAdd) added = loadOne(residual + element);
         T out;
-        finishElements<T, 1>(f, &in, &added, gates + element / hw, &out);
+        finishElements<T, 1>(f, &in, &added, gates + static_cast<unsigned>(element) / static_cast<unsigned>(hw), &out);
         storeOne(y + element, out);
     }
 }

@@ -11,10 +11,10 @@ namespace se {
 
 //: `units` times 16 bytes, `from(i)` to `to + i * kVector`; four loads are under way at a time.
 template <typename T, typename From>
-__device__ inline void copyUnits(int64_t units, From from, T* to) {
+__device__ inline void copyUnits(int units, From from, T* to) {
     constexpr int kAtOnce = 4;
-    const int64_t threads = blockDim.x;
-    for (int64_t first = threadIdx.x; first < units; first += kAtOnce * threads) {
+    const int threads = static_cast<int>(blockDim.x);
+    for (int first = static_cast<int>(threadIdx.x); first < units; first += kAtOnce * threads) {
         Vector<T> v[kAtOnce];
 #pragma unroll
         for (int i = 0; i < kAtOnce; ++i) {
@@ -29,42 +29,43 @@ __device__ inline void copyUnits(int64_t units, From from, T* to) {
 
 //: A run of `count` elements; `to` is aligned like `from`.
 template <typename T>
-__device__ inline void copyRun(const T* from, int64_t count, T* to) {
-    const int64_t head = min(static_cast<int64_t>(untilAligned(from)), count);
-    const int64_t units = (count - head) / kVector<T>;
-    const int64_t tail = head + units * kVector<T>;
-    copyUnits(units, [&](int64_t i) { return from + head + i * kVector<T>; }, to + head);
-    for (int64_t i = threadIdx.x; i < head + count - tail; i += blockDim.x) {
-        const int64_t element = i < head ? i : tail + i - head;
+__device__ inline void copyRun(const T* from, int count, T* to) {
+    const int head = min(untilAligned(from), count);
+    const int units = (count - head) / kVector<T>;
+    const int tail = head + units * kVector<T>;
+    copyUnits(units, [&](int i) { return from + head + i * kVector<T>; }, to + head);
+    for (int i = static_cast<int>(threadIdx.x); i < head + count - tail; i += static_cast<int>(blockDim.x)) {
+        const int element = i < head ? i : tail + i - head;
         to[element] = loadOne(from + element);
     }
 }
 
-//: The slice at `from` into the block's own memory; returns where it begins there. Channels-last slices are packed: see `localWidth`.
+//: The slice at `from` into the block's own memory; returns where it begins there. A channels-last slice is packed there:
+//: its own channels are next to each other.
 template <typename T, bool kTiles>
 __device__ inline T* copySlice(const Geometry& g, const Slice& slice, const T* from, unsigned char* room) {
     T* to = reinterpret_cast<T*>(room + (16 - untilAligned(from) * sizeof(T)) % 16);
     if constexpr (kTiles) {
         if (g.width != g.atom) {  // kHWC8, kHWC16 with more than one atom: a position's channels are a run
-            const int64_t units = slice.padded / kVector<T>;
-            copyUnits(g.hw * units, [&](int64_t i) { return from + i / units * g.width + i % units * kVector<T>; }, to);
+            const int units = slice.padded / kVector<T>;
+            copyUnits(g.hw * units, [&](int i) { return from + int64_t{i / units} * g.width + i % units * kVector<T>; }, to);
             return to;
         }
     }
-    copyRun(from, int64_t{kTiles ? slice.padded : slice.count} * g.hw, to);
+    copyRun(from, (kTiles ? slice.padded : slice.count) * g.hw, to);
     return to;
 }
 
 template <typename T, bool kTiles>
 __global__ void __launch_bounds__(kClusterThreads, kResident) cluster(Whole<T> w) {
-#if defined(SE_SIMT) || __CUDA_ARCH__ >= 900
+#if defined(SE_SIMT) || (__CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200)
     const Geometry& g = w.geometry;
     const Shared shared = sharedOf(w.rooms);
-    const int rank = static_cast<int>(blockIdx.x % w.blocks);
+    const int rank = static_cast<int>(blockIdx.x) % w.blocks;
     const Slice slice = shareOf(g, rank, w.blocks);
     const Packing local{g.width == g.atom ? g.width : slice.padded, g.hw};
     const bool oneLayer = w.op.act == Act::kNone;
-    const int64_t image = blockIdx.x / w.blocks;
+    const int64_t image = static_cast<int>(blockIdx.x) / w.blocks;
     const int64_t at = elementOf(g, image, slice.first);
     const T* x = copySlice<T, kTiles>(g, slice, w.x + at, shared.x);
     __syncthreads();

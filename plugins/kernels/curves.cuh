@@ -15,7 +15,8 @@ namespace se {
 
 __device__ __forceinline__ float clip(float v, float low, float high) { return v < low ? low : (v > high ? high : v); }
 
-__device__ __forceinline__ float sigmoid(float v) { return 1.0F / (1.0F + expf(-v)); }
+// The quick division is right to 2 units in the last place, also where e^-v is infinite; the exact one is a subroutine of its own.
+__device__ __forceinline__ float sigmoid(float v) { return __fdividef(1.0F, 1.0F + expf(-v)); }
 
 __device__ __forceinline__ float hardswish(float v) { return v * clip(v * (1.0F / 6.0F) + 0.5F, 0.0F, 1.0F); }
 

@@ -14,7 +14,7 @@ constexpr int kImages = 8;
 template <int kCount, typename In, typename Out>
 __device__ inline void denseFor(const float* weights, int64_t stride, int rows, int columns, int images, In in, Out out) {
     const int lanes = columns >= 32 ? 32 : max(kCount, powerOfTwo(columns));  // lane i will hold image i's sum
-    [[maybe_unused]] constexpr int kAtOnce = kCount == 1 ? 8 : 2;  // loads of weights under way
+    [[maybe_unused]] constexpr int kAtOnce = kCount == 1 ? 4 : 2;  // loads of weights under way
     const int lane = static_cast<int>(threadIdx.x) % lanes;
     const int together = static_cast<int>(blockDim.x) / lanes;
     for (int first = 0; first < rows; first += together) {

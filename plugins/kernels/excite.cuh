@@ -16,20 +16,21 @@ namespace se {
 constexpr int kRowsPerJob = kSplitThreads / 32;
 
 template <typename Sum>
-__global__ void __launch_bounds__(kSplitThreads, kResident) excite(Op op, Geometry g, int32_t r, int64_t parts, float factor, const Sum* sums,
+__global__ void __launch_bounds__(kSplitThreads, kResident) excite(Op op, Geometry g, int32_t r, int32_t parts, float factor, const Sum* sums,
                                                         const float* w1, const float* b1, const float* slope, float* hidden) {
     const bool oneLayer = op.act == Act::kNone;
-    const int64_t chunks = divideUp(r, kRowsPerJob);
-    const int64_t jobs = chunks * divideUp(g.n, kImages);
+    const int chunks = (r + kRowsPerJob - 1) / kRowsPerJob;
+    const int64_t jobs = chunks * ((g.n + kImages - 1) / kImages);
     for (int64_t job = blockIdx.x; job < jobs; job += gridDim.x) {
-        const int64_t row0 = job % chunks * kRowsPerJob;
-        const int64_t image0 = job / chunks * kImages;
-        const int rows = static_cast<int>(min(static_cast<int64_t>(kRowsPerJob), r - row0));
+        const int64_t tile = job / chunks;
+        const int row0 = static_cast<int>(job - tile * chunks) * kRowsPerJob;
+        const int64_t image0 = tile * kImages;
+        const int rows = min(kRowsPerJob, r - row0);
         const int images = static_cast<int>(min(static_cast<int64_t>(kImages), g.n - image0));
-        const auto mean = [&](int image, int64_t channel) {
+        const auto mean = [&](int image, int channel) {
             Sum sum = 0;
 #pragma unroll 1
-            for (int64_t part = 0; part < parts; ++part) sum += sums[(part * g.n + image0 + image) * g.c + channel];
+            for (int part = 0; part < parts; ++part) sum += sums[(int64_t{part} * g.n + image0 + image) * g.c + channel];
             return static_cast<float>(sum) * factor;
         };
         if (oneLayer) {
@@ -38,8 +39,8 @@ __global__ void __launch_bounds__(kSplitThreads, kResident) excite(Op op, Geomet
             }
             continue;
         }
-        dense(w1 + row0 * g.c, g.c, rows, g.c, images, mean, [&](int row, int image, float sum) {
-            const int64_t at = row0 + row;
+        dense(w1 + int64_t{row0} * g.c, g.c, rows, g.c, images, mean, [&](int row, int image, float sum) {
+            const int at = row0 + row;
             const float leak = op.act == Act::kPRelu ? loadOne(slope + at) : op.leak;
             hidden[(image0 + image) * r + at] = activate(op, sum + loadOne(b1 + at), leak);
         });

@@ -25,6 +25,7 @@ struct Geometry {
     int32_t c = 0;
     int32_t hw = 0;
     int32_t width = 1;
+    int32_t atoms = 1;
     int32_t atom = 1;  // channels are dealt out to blocks in atoms: no 16-byte unit is shared by two blocks
 };
 
@@ -36,26 +37,23 @@ struct Slice {
 };
 
 //: Atoms [from, to) as a slice.
-SE_BOTH Slice sliceOf(const Geometry& g, int64_t from, int64_t to) {
-    const int64_t first = from * g.atom;
-    const int64_t end = to * g.atom < g.c ? to * g.atom : g.c;
-    return {static_cast<int32_t>(first), static_cast<int32_t>(end - first), static_cast<int32_t>((to - from) * g.atom)};
+SE_BOTH Slice sliceOf(const Geometry& g, int32_t from, int32_t to) {
+    const int32_t padded = (to - from) * g.atom;
+    const int32_t left = g.c - from * g.atom;
+    return {from * g.atom, padded < left ? padded : left, padded};
 }
 
 //: The share of block `rank` of `blocks`.
-SE_BOTH Slice shareOf(const Geometry& g, int64_t rank, int64_t blocks) {
-    const int64_t atoms = divideUp(g.c, g.atom);
-    return sliceOf(g, atoms * rank / blocks, atoms * (rank + 1) / blocks);
-}
-
-//: Where part `part` of `parts` of a count begins: at multiples of 64, so that parts of an aligned row are aligned. Some may be empty.
-SE_BOTH int64_t partBegin(int64_t count, int64_t part, int64_t parts) {
-    return part == parts ? count : count * part / parts / 64 * 64;
+SE_BOTH Slice shareOf(const Geometry& g, int32_t rank, int32_t blocks) {
+    const int32_t each = g.atoms / blocks;
+    const int32_t more = g.atoms % blocks;  // the first ones have one more
+    const int32_t from = rank * each + (rank < more ? rank : more);
+    return sliceOf(g, from, from + each + (rank < more ? 1 : 0));
 }
 
 //: The element (image, channel, 0); the channel is a multiple of the atom.
-SE_BOTH int64_t elementOf(const Geometry& g, int64_t image, int64_t channel) {
-    return image * g.image + channel / g.width * g.hw * g.width + channel % g.width;
+SE_BOTH int64_t elementOf(const Geometry& g, int64_t image, int32_t channel) {
+    return image * g.image + int64_t{channel / g.width * g.width} * g.hw + channel % g.width;
 }
 
 inline int32_t atomOf(Layout layout) {
@@ -74,6 +72,7 @@ inline Geometry geometryOf(Layout layout, const Shape& shape) {
     g.atom = atomOf(layout);
     const int64_t padded = divideUp(shape.c, g.atom) * g.atom;
     g.n = shape.n;
+    g.atoms = static_cast<int32_t>(padded / g.atom);
     g.c = static_cast<int32_t>(shape.c);
     g.hw = static_cast<int32_t>(shape.hw);
     g.image = padded * shape.hw;

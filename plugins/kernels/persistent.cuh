@@ -32,6 +32,8 @@ __global__ void __launch_bounds__(kPersistentThreads, 1) persistent(Whole<T> w) 
     const Readable<T> all{w.x, w.x + g.n * g.image};
     const bool oneLayer = w.op.act == Act::kNone;
     const int64_t boardFloats = oneLayer ? int64_t{g.c} : int64_t{w.blocks} * w.columns;
+    const auto blocks = static_cast<unsigned>(w.blocks);
+    unsigned arrivals = 0;
     unsigned round = 0;
     for (int64_t image = group; image < g.n; image += w.groups, ++round) {
         const int64_t at = elementOf(g, image, slice.first);
@@ -45,7 +47,7 @@ __global__ void __launch_bounds__(kPersistentThreads, 1) persistent(Whole<T> w) 
         } else {
             partialsOf(w, slice, shared.means, [&](int r, float value) { board[int64_t{rank} * w.columns + r] = value; });
         }
-        groupBarrier(w.counters + group, (round + 1) * static_cast<unsigned>(w.blocks));
+        groupBarrier(w.counters + group, arrivals += blocks);
         for (int k = static_cast<int>(threadIdx.x); k < w.columns; k += static_cast<int>(blockDim.x)) {
             float sum = 0.0F;
             if (oneLayer) {
@@ -58,7 +60,12 @@ __global__ void __launch_bounds__(kPersistentThreads, 1) persistent(Whole<T> w) 
         __syncthreads();
         gatesOf(w, slice, shared);
         applySlice<T, kTiles>(w, slice, w.x + at, packing, at, true, shared.gates);
-        __syncthreads();  // nobody reads the next image before all have done with this one, which L2 could lose
+        // Nobody reads the next image before all have done with this one, which L2 could lose.
+        if (w.together) {
+            groupBarrier(w.counters + group, arrivals += blocks);
+        } else {
+            __syncthreads();
+        }
     }
 }
 

@@ -15,17 +15,20 @@ enum class Road : int32_t { kSplit, kCluster, kPersistent };
 
 //: The split road's pieces: a job is `atoms` atoms of channels x one of `parts` parts of the positions x `images` images.
 struct Jobs {
-    int64_t chunks = 1;  // of channels
-    int64_t atoms = 1;   // in a chunk
-    int64_t parts = 1;
-    int64_t images = 1;
-    int64_t total = 1;
+    int32_t chunks = 1;  // of channels
+    int32_t atoms = 1;   // in a chunk
+    int32_t parts = 1;
+    int32_t positions = 1;  // in a part, a multiple of 64: parts of an aligned row are aligned; the last ones may be short or empty
+    int32_t images = 1;
+    int32_t total = 1;
 };
 
 struct Plan {
     Road road = Road::kSplit;
-    Jobs pool;        // split
-    Jobs scale;       // split
+    int64_t images = 1;  // split: in one pass of the three launches
+    Jobs pool;           // split, of such a pass
+    Jobs scale;
+    bool together = false;   // persistent: blocks of a group begin the next image together
     int32_t blocks = 1;  // cluster, persistent: blocks that share an image
     int32_t groups = 1;  // persistent: images under way at once; cluster: images
     std::size_t shared = 0;  // cluster, persistent: bytes a block

@@ -16,6 +16,7 @@ Whole<T> wholeOf(const Call& call) {
     w.columns = call.columns;
     w.blocks = call.plan.blocks;
     w.groups = call.plan.groups;
+    w.together = call.plan.together;
     w.factor = call.op.xScale / static_cast<float>(call.shape.hw);
     w.x = static_cast<const T*>(t.x);
     w.residual = static_cast<const T*>(t.residual);

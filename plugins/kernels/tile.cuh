@@ -13,10 +13,10 @@ namespace se {
 //: A slice of one image in channels-last memory: unit u's position p is at `offset(u) + p * width`.
 struct Packing {
     int32_t width;
-    int64_t hw;
+    int32_t hw;
 
     __device__ __forceinline__ int64_t offset(int channel) const {
-        return channel / width * hw * width + channel % width;
+        return int64_t{channel / width * width} * hw + channel % width;
     }
 };
 

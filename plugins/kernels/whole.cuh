@@ -26,6 +26,7 @@ struct Whole {
     int32_t columns;  // of w2
     int32_t blocks;   // an image
     int32_t groups;   // persistent: images under way at once
+    bool together;    // persistent: blocks begin the next image together
     float factor;     // from a sum to a mean: xScale / hw
     const T* x;
     const T* residual;

@@ -37,7 +37,8 @@ Result<std::vector<View>> viewsOf(SeTensor const* tensors, size_t count) {
     std::vector<View> made;
     for (SeTensor const* tensor = tensors; tensor != tensors + count; ++tensor) {
         bool const known = tensor->name != nullptr && tensor->type >= 0 && tensor->type <= static_cast<int>(Type::kBool);
-        if (!known || tensor->rank < 0 || tensor->rank > SE_MAX_RANK) return Error{"a tensor without name, type or shape", "fill in SeTensor"};
+        if (!known || tensor->rank < 0 || tensor->rank > SE_MAX_RANK)
+            return Error{"a tensor without name, type or shape", "fill in SeTensor"};
         made.push_back({tensor->name, static_cast<Type>(tensor->type), {tensor->shape, tensor->shape + tensor->rank}, tensor->data});
     }
     return made;
@@ -70,7 +71,11 @@ int se_run(SeEngine* engine, SeTensor const* inputs, size_t count, SeTensor* out
             View const& view = got.value()[k];
             if (view.shape.size() > SE_MAX_RANK) return Error{"output " + view.name + " has too many dimensions", "use the C++ interface"};
             SeTensor& out = outputs[k];
-            out = {engine->engine->manifest().outputs[k].name.c_str(), static_cast<int32_t>(view.type), static_cast<int32_t>(view.shape.size()), {}, const_cast<void*>(view.data)};
+            out = {engine->engine->manifest().outputs[k].name.c_str(),
+                   static_cast<int32_t>(view.type),
+                   static_cast<int32_t>(view.shape.size()),
+                   {},
+                   const_cast<void*>(view.data)};
             std::copy(view.shape.begin(), view.shape.end(), out.shape);
         }
         return Done{};
@@ -78,10 +83,11 @@ int se_run(SeEngine* engine, SeTensor const* inputs, size_t count, SeTensor* out
     return ran ? 0 : fail(ran.error(), error, room);
 }
 
-int se_preprocess(SeEngine const* engine, uint8_t const* pixels, int32_t width, int32_t height, int32_t channels, int32_t orientation, float* values,
-                  size_t capacity, int32_t shape[3], char* error, size_t room) {
+int se_preprocess(SeEngine const* engine, uint8_t const* pixels, int32_t width, int32_t height, int32_t channels, int32_t orientation,
+                  float* values, size_t capacity, int32_t shape[3], char* error, size_t room) {
     Status const done = guarded([&]() -> Status {
-        if (pixels == nullptr || width < 1 || height < 1 || (channels != 1 && channels != 3)) return Error{"no image", "give pixels and their size"};
+        if (pixels == nullptr || width < 1 || height < 1 || (channels != 1 && channels != 3))
+            return Error{"no image", "give pixels and their size"};
         Image image(width, height, channels);
         std::memcpy(image.pixels.data(), pixels, image.pixels.size());
         Result<Picture> const made = preprocess(image, orientation, engine->engine->manifest().preprocess);

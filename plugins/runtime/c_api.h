@@ -41,8 +41,8 @@ int se_run(SeEngine* engine, SeTensor const* inputs, size_t count, SeTensor* out
 
 /* An image (rows of 1 or 3 channels, 8 bits) as the engine's manifest wants it: float32 (channels, height, width), into `values`, which
    has room for `capacity` of them. 0, or 1 and an error. */
-int se_preprocess(SeEngine const* engine, uint8_t const* pixels, int32_t width, int32_t height, int32_t channels, int32_t orientation, float* values,
-                  size_t capacity, int32_t shape[3], char* error, size_t room);
+int se_preprocess(SeEngine const* engine, uint8_t const* pixels, int32_t width, int32_t height, int32_t channels, int32_t orientation,
+                  float* values, size_t capacity, int32_t shape[3], char* error, size_t room);
 
 #ifdef __cplusplus
 }

@@ -4,7 +4,8 @@
 
 namespace se::runtime {
 
-// The driver's functions by the names and types of cuda.h; CUresult and CUdevice are int, contexts and streams pointers, CUdeviceptr 64 bits.
+// The driver's functions by the names and types of cuda.h; CUresult and CUdevice are int, contexts and streams pointers, CUdeviceptr 64
+// bits.
 struct CudaApi {
     int (*init)(unsigned) = nullptr;
     int (*count)(int*) = nullptr;
@@ -28,15 +29,16 @@ struct CudaApi {
     //: False where the driver lacks one.
     bool bind(Library const& from) {
         return bind(from, init, "cuInit") && bind(from, count, "cuDeviceGetCount") && bind(from, device, "cuDeviceGet") &&
-               bind(from, name, "cuDeviceGetName") && bind(from, attribute, "cuDeviceGetAttribute") && bind(from, text, "cuGetErrorString") &&
-               bind(from, retain, "cuDevicePrimaryCtxRetain") && bind(from, release, "cuDevicePrimaryCtxRelease_v2") &&
-               bind(from, current, "cuCtxSetCurrent") && bind(from, newStream, "cuStreamCreate") && bind(from, endStream, "cuStreamDestroy_v2") &&
+               bind(from, name, "cuDeviceGetName") && bind(from, attribute, "cuDeviceGetAttribute") &&
+               bind(from, text, "cuGetErrorString") && bind(from, retain, "cuDevicePrimaryCtxRetain") &&
+               bind(from, release, "cuDevicePrimaryCtxRelease_v2") && bind(from, current, "cuCtxSetCurrent") &&
+               bind(from, newStream, "cuStreamCreate") && bind(from, endStream, "cuStreamDestroy_v2") &&
                bind(from, synchronise, "cuStreamSynchronize") && bind(from, take, "cuMemAlloc_v2") && bind(from, give, "cuMemFree_v2") &&
-               bind(from, takeHost, "cuMemAllocHost_v2") && bind(from, giveHost, "cuMemFreeHost") && bind(from, in, "cuMemcpyHtoDAsync_v2") &&
-               bind(from, out, "cuMemcpyDtoHAsync_v2");
+               bind(from, takeHost, "cuMemAllocHost_v2") && bind(from, giveHost, "cuMemFreeHost") &&
+               bind(from, in, "cuMemcpyHtoDAsync_v2") && bind(from, out, "cuMemcpyDtoHAsync_v2");
     }
 
-   private:
+ private:
     template <typename Function>
     static bool bind(Library const& from, Function*& slot, char const* symbol) {
         slot = from.find<Function>(symbol);
@@ -53,7 +55,9 @@ constexpr unsigned kNonBlocking = 1;     // CU_STREAM_NON_BLOCKING
 
 Result<std::shared_ptr<Cuda>> Cuda::open(int number) {
     Result<Library> library = Library::open({"libcuda.so.1"});
-    if (!library) return Error{"no GPU here: there is no NVIDIA driver (" + library.error().message + ")", "run where there is one, or build with --backend onnxruntime"};
+    if (!library)
+        return Error{"no GPU here: there is no NVIDIA driver (" + library.error().message + ")",
+                     "run where there is one, or build with --backend onnxruntime"};
     std::shared_ptr<Cuda> made(new Cuda);
     made->library_ = std::move(library.value());
     made->api_ = std::make_unique<CudaApi>();
@@ -68,7 +72,8 @@ Status Cuda::start(int number) {
     std::array<char, 128> name{};
     if (Status const done = said(api_->init(0), "no GPU here"); !done) return done;
     if (Status const done = said(api_->count(&count), "no GPU here"); !done) return done;
-    if (number < 0 || number >= count) return Error{"no GPU of number " + std::to_string(number) + " here: there are " + std::to_string(count), "choose another"};
+    if (number < 0 || number >= count)
+        return Error{"no GPU of number " + std::to_string(number) + " here: there are " + std::to_string(count), "choose another"};
     if (Status const done = said(api_->device(&device_, number), "cannot open the GPU"); !done) return done;
     api_->name(name.data(), static_cast<int>(name.size() - 1), device_);
     api_->attribute(&major, kMajor, device_);
@@ -106,7 +111,10 @@ Status Cuda::copyOut(void* host, uint64_t device, std::size_t bytes) const {
 }
 
 Cuda::Buffer::Buffer(Buffer&& other) noexcept
-    : cuda_(std::move(other.cuda_)), device_(std::exchange(other.device_, 0)), host_(std::exchange(other.host_, nullptr)), bytes_(other.bytes_) {}
+    : cuda_(std::move(other.cuda_)),
+      device_(std::exchange(other.device_, 0)),
+      host_(std::exchange(other.host_, nullptr)),
+      bytes_(other.bytes_) {}
 
 Cuda::Buffer::~Buffer() { free(); }
 

@@ -15,7 +15,7 @@ struct CudaApi;  // the driver's functions
 
 //: A GPU's primary context, the one that TensorRT uses too, and a stream in it.
 class Cuda {
-   public:
+ public:
     //: Device `number`; an error that says what is missing where there is no driver, no GPU, or none of that number.
     static Result<std::shared_ptr<Cuda>> open(int number);
     ~Cuda();
@@ -35,7 +35,7 @@ class Cuda {
 
     //: Memory of the device and page-locked memory of the host, of one size; grown, never shrunk.
     class Buffer {
-       public:
+     public:
         explicit Buffer(std::shared_ptr<Cuda> cuda) : cuda_(std::move(cuda)) {}
         Buffer(Buffer&& other) noexcept;
         ~Buffer();
@@ -43,7 +43,7 @@ class Cuda {
         uint64_t device() const { return device_; }
         void* host() const { return host_; }
 
-       private:
+     private:
         void free();
 
         std::shared_ptr<Cuda> cuda_;
@@ -52,7 +52,7 @@ class Cuda {
         std::size_t bytes_ = 0;
     };
 
-   private:
+ private:
     Cuda() = default;
     Status start(int number);
     Status said(int code, char const* what) const;

@@ -34,7 +34,8 @@ Result<std::filesystem::path> checked(std::filesystem::path const& engine, File 
 }  // namespace
 
 std::size_t View::size() const {
-    return std::accumulate(shape.begin(), shape.end(), bytes(type), [](std::size_t a, int64_t b) { return a * static_cast<std::size_t>(b); });
+    return std::accumulate(shape.begin(), shape.end(), bytes(type),
+                           [](std::size_t a, int64_t b) { return a * static_cast<std::size_t>(b); });
 }
 
 std::vector<int64_t> withBatch(Port const& port, int64_t rows) {
@@ -45,7 +46,8 @@ std::vector<int64_t> withBatch(Port const& port, int64_t rows) {
 
 Status Engine::check(std::vector<View> const& inputs) const {
     if (inputs.size() != manifest_.inputs.size())
-        return Error{std::to_string(inputs.size()) + " input(s) for " + std::to_string(manifest_.inputs.size()), "give each that the manifest names"};
+        return Error{std::to_string(inputs.size()) + " input(s) for " + std::to_string(manifest_.inputs.size()),
+                     "give each that the manifest names"};
     for (Port const& port : manifest_.inputs) {
         View const* found = nullptr;
         for (View const& view : inputs) found = view.name == port.name ? &view : found;
@@ -55,7 +57,8 @@ Status Engine::check(std::vector<View> const& inputs) const {
             fits = port.shape[k] < 0 ? found->shape[k] >= port.min[k] && found->shape[k] <= port.max[k] : found->shape[k] == port.shape[k];
         if (!fits)
             return Error{"input " + port.name + " is " + name(found->type) + " " + told(found->shape),
-                         std::string("the engine takes ") + name(port.type) + " " + told(port.shape) + ", from " + told(port.min) + " to " + told(port.max)};
+                         std::string("the engine takes ") + name(port.type) + " " + told(port.shape) + ", from " + told(port.min) + " to " +
+                             told(port.max)};
     }
     return Done{};
 }
@@ -78,9 +81,9 @@ Result<std::unique_ptr<Engine>> open(std::filesystem::path const& engine, Option
         }
         std::string const& backend = manifest.value().backend;
         if (backend == "onnxruntime") return openOnnxRuntime(engine, std::move(manifest.value()), options);
-        if (backend == "tensorrt" || backend == "tensorrt-rtx")
-            return openTensorRt({engine, plugin, std::move(manifest.value())}, options);
-        return Error{engine.string() + " is an engine of " + backend + ", which this loader does not have", "build with --backend tensorrt or onnxruntime"};
+        if (backend == "tensorrt" || backend == "tensorrt-rtx") return openTensorRt({engine, plugin, std::move(manifest.value())}, options);
+        return Error{engine.string() + " is an engine of " + backend + ", which this loader does not have",
+                     "build with --backend tensorrt or onnxruntime"};
     });
 }
 

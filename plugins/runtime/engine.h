@@ -30,7 +30,7 @@ struct Options {
 };
 
 class Engine {
-   public:
+ public:
     Engine(Engine const&) = delete;
     Engine& operator=(Engine const&) = delete;
     virtual ~Engine() = default;
@@ -50,13 +50,13 @@ class Engine {
         return wait();
     }
 
-   protected:
+ protected:
     explicit Engine(Manifest manifest) : manifest_(std::move(manifest)) {}
 
     //: Refuses inputs that are not the manifest's, by name, type, and sizes within the profile.
     Status check(std::vector<View> const& inputs) const;
 
-   private:
+ private:
     Manifest manifest_;
 };
 

@@ -21,7 +21,8 @@ Result<std::string> contents(std::filesystem::path const& file, std::uintmax_t m
 
 Result<std::filesystem::path> inside(std::filesystem::path const& folder, std::string const& name) noexcept {
     return guarded([&]() -> Result<std::filesystem::path> {
-        Error const outside{"the manifest names \"" + name + "\", which is not a file in its own folder", "do not use it, or build it again"};
+        Error const outside{"the manifest names \"" + name + "\", which is not a file in its own folder",
+                            "do not use it, or build it again"};
         if (name.empty() || name.find('\0') != std::string::npos) return outside;
         std::error_code problem;
         std::filesystem::path const base = std::filesystem::weakly_canonical(folder.empty() ? "." : folder, problem);

@@ -8,7 +8,7 @@ namespace se::runtime::json {
 namespace {
 
 class Parser {
-   public:
+ public:
     explicit Parser(std::string_view text) : text_(text) {}
 
     Result<Value> document() {
@@ -21,7 +21,7 @@ class Parser {
         return Error{"not JSON: " + fault_ + " at byte " + std::to_string(at_), "build the engine again"};
     }
 
-   private:
+ private:
     std::optional<Value> value(int depth) {
         space();
         if (depth > kMaxDepth) return fail("nested too deeply");

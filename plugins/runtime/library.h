@@ -13,7 +13,7 @@ namespace se::runtime {
 
 //: Never unloaded: such libraries have threads and exit handlers of their own.
 class Library {
-   public:
+ public:
     Library() = default;
     Library(Library&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)), name_(std::move(other.name_)) {}
     Library& operator=(Library&& other) noexcept {
@@ -48,7 +48,7 @@ class Library {
 
     std::string const& name() const { return name_; }
 
-   private:
+ private:
     void* handle_ = nullptr;
     std::string name_;
 };

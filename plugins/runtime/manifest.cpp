@@ -24,7 +24,7 @@ constexpr std::array<std::string_view, 3> kColors{"RGB", "BGR", "L"};
 
 //: Reads members one after another; the first that is not as it must be is remembered, and the rest is skipped.
 class Reader {
-   public:
+ public:
     bool ok() const { return fault_.empty(); }
     Error error() const { return Error{"the manifest's " + fault_, "build the engine again"}; }
 
@@ -70,7 +70,7 @@ class Reader {
         return ok() ? static_cast<std::size_t>(found - known.begin()) : 0;
     }
 
-   private:
+ private:
     std::string fault_;
 };
 
@@ -105,7 +105,8 @@ std::vector<Port> portsOf(Reader& read, Value const& root, std::string const& ke
             port.opt = shapeOf(read, item, "opt", false);
             port.max = shapeOf(read, item, "max", false);
             std::size_t const rank = port.shape.size();
-            if (port.min.size() != rank || port.opt.size() != rank || port.max.size() != rank) read.fail(key, "has a profile of another rank");
+            if (port.min.size() != rank || port.opt.size() != rank || port.max.size() != rank)
+                read.fail(key, "has a profile of another rank");
             for (std::size_t k = 0; read.ok() && k < rank; ++k)
                 if (port.min[k] > port.opt[k] || port.opt[k] > port.max[k]) read.fail(key, "has a profile that does not grow");
         }
@@ -173,7 +174,8 @@ std::vector<std::string> textsOf(Reader& read, Value const& root, std::string co
 Manifest manifestOf(Reader& read, Value const& root) {
     Manifest made;
     Value const* format = read.member(root, "format");
-    if (format != nullptr && (format->number() == nullptr || *format->number() != 1)) read.fail("format", "is not 1, the one this loader reads");
+    if (format != nullptr && (format->number() == nullptr || *format->number() != 1))
+        read.fail("format", "is not 1, the one this loader reads");
     made.name = read.text(root, "name");
     made.backend = read.text(root, "backend");
     made.precision = read.text(root, "precision");

@@ -20,10 +20,10 @@ struct Releaser {
 template <typename T>
 using Handle = std::unique_ptr<T, Releaser<T>>;
 
-constexpr std::array<ONNXTensorElementDataType, 8> kTypes{
-    ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16, ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE,
-    ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8,  ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8,   ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32,
-    ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64, ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL};
+constexpr std::array<ONNXTensorElementDataType, 8> kTypes{ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,  ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
+                                                          ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8,
+                                                          ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8,  ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32,
+                                                          ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64,  ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL};
 
 //: Whether uint8 times int8 sums may saturate in 16 bits: x86 without VNNI. ONNX Runtime has a slower, exact way for those.
 bool saturates() {
@@ -36,8 +36,9 @@ bool saturates() {
 }
 
 class OnnxRuntime final : public Engine {
-   public:
-    OnnxRuntime(Manifest manifest, Library library, OrtApi const* api) : Engine(std::move(manifest)), library_(std::move(library)), api_(api) {}
+ public:
+    OnnxRuntime(Manifest manifest, Library library, OrtApi const* api)
+        : Engine(std::move(manifest)), library_(std::move(library)), api_(api) {}
 
     Status load(std::filesystem::path const& engine, int threads) {
         OrtEnv* env = nullptr;
@@ -52,7 +53,8 @@ class OnnxRuntime final : public Engine {
             if (Status const set = status(api_->AddSessionConfigEntry(raw, "session.x64quantprecision", "1")); !set) return set;
         OrtSession* session = nullptr;
         if (Status const made = status(api_->CreateSession(env, engine.c_str(), raw, &session)); !made)
-            return Error{"ONNX Runtime does not take " + engine.string() + ": " + made.error().message, "check it with `se-deploy inspect`"};
+            return Error{"ONNX Runtime does not take " + engine.string() + ": " + made.error().message,
+                         "check it with `se-deploy inspect`"};
         session_ = own(session, api_->ReleaseSession);
         OrtMemoryInfo* memory = nullptr;
         if (Status const made = status(api_->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory)); !made) return made;
@@ -79,8 +81,9 @@ class OnnxRuntime final : public Engine {
             std::vector<OrtValue const*> feeds;
             for (View const& view : inputs_) {
                 OrtValue* value = nullptr;
-                Status const made = status(api_->CreateTensorWithDataAsOrtValue(memory_.get(), const_cast<void*>(view.data), view.size(), view.shape.data(),
-                                                                                view.shape.size(), kTypes[static_cast<std::size_t>(view.type)], &value));
+                Status const made =
+                    status(api_->CreateTensorWithDataAsOrtValue(memory_.get(), const_cast<void*>(view.data), view.size(), view.shape.data(),
+                                                                view.shape.size(), kTypes[static_cast<std::size_t>(view.type)], &value));
                 if (!made) return made.error();
                 held.push_back(own(value, api_->ReleaseValue));
                 feeds.push_back(value);
@@ -88,7 +91,8 @@ class OnnxRuntime final : public Engine {
             }
             for (Port const& port : manifest().outputs) to.push_back(port.name.c_str());
             std::vector<OrtValue*> got(to.size(), nullptr);
-            Status const ran = status(api_->Run(session_.get(), nullptr, from.data(), feeds.data(), feeds.size(), to.data(), to.size(), got.data()));
+            Status const ran =
+                status(api_->Run(session_.get(), nullptr, from.data(), feeds.data(), feeds.size(), to.data(), to.size(), got.data()));
             outputs_.clear();
             for (OrtValue* value : got)
                 if (value != nullptr) outputs_.push_back(own(value, api_->ReleaseValue));
@@ -97,7 +101,7 @@ class OnnxRuntime final : public Engine {
         });
     }
 
-   private:
+ private:
     template <typename T>
     static Handle<T> own(T* handle, void (*release)(T*)) {
         return Handle<T>(handle, Releaser<T>{release});
@@ -129,7 +133,8 @@ class OnnxRuntime final : public Engine {
             if (Status const got = status(api_->GetTensorMutableData(outputs_[k].get(), &data)); !got) return got.error();
             view.data = data;
             view.type = manifest().outputs[k].type;
-            if (type != kTypes[static_cast<std::size_t>(view.type)]) return Error{"output " + view.name + " is of another type than the manifest says", "build again"};
+            if (type != kTypes[static_cast<std::size_t>(view.type)])
+                return Error{"output " + view.name + " is of another type than the manifest says", "build again"};
             made.push_back(std::move(view));
         }
         return made;
@@ -151,12 +156,14 @@ Result<std::unique_ptr<Engine>> openOnnxRuntime(std::filesystem::path const& eng
     char const* named = std::getenv("SE_ONNXRUNTIME");
     std::string const wanted = !options.onnxruntime.empty() ? options.onnxruntime : named != nullptr ? named : "";
     Result<Library> library = wanted.empty() ? Library::open({"libonnxruntime.so.1", "libonnxruntime.so"}) : Library::open({wanted});
-    if (!library) return Error{"ONNX Runtime is not here: " + library.error().message, "install libonnxruntime, or name it in SE_ONNXRUNTIME"};
+    if (!library)
+        return Error{"ONNX Runtime is not here: " + library.error().message, "install libonnxruntime, or name it in SE_ONNXRUNTIME"};
     auto* base = library.value().find<OrtApiBase const*()>("OrtGetApiBase");
     if (base == nullptr) return Error{library.value().name() + " is not ONNX Runtime", "name the right library in SE_ONNXRUNTIME"};
     OrtApi const* api = base()->GetApi(ORT_API_VERSION);
     if (api == nullptr)
-        return Error{std::string("ONNX Runtime ") + base()->GetVersionString() + " is older than the header this was compiled with (API " + std::to_string(ORT_API_VERSION) + ")",
+        return Error{std::string("ONNX Runtime ") + base()->GetVersionString() + " is older than the header this was compiled with (API " +
+                         std::to_string(ORT_API_VERSION) + ")",
                      "install a newer one, or compile with an older header"};
     auto made = std::make_unique<OnnxRuntime>(std::move(manifest), std::move(library.value()), api);
     Status const loaded = made->load(engine, options.threads);
@@ -171,7 +178,8 @@ Result<std::unique_ptr<Engine>> openOnnxRuntime(std::filesystem::path const& eng
 namespace se::runtime {
 
 Result<std::unique_ptr<Engine>> openOnnxRuntime(std::filesystem::path const& engine, Manifest, Options const&) {
-    return Error{engine.string() + " needs ONNX Runtime, without whose header this was compiled", "compile with -DSE_ONNXRUNTIME_INCLUDE=DIR"};
+    return Error{engine.string() + " needs ONNX Runtime, without whose header this was compiled",
+                 "compile with -DSE_ONNXRUNTIME_INCLUDE=DIR"};
 }
 
 }  // namespace se::runtime

@@ -19,7 +19,7 @@ struct Error {
 
 template <typename T>
 class [[nodiscard]] Result {
-   public:
+ public:
     Result(T value) : value_(std::in_place_index<0>, std::move(value)) {}
     Result(Error error) : value_(std::in_place_index<1>, std::move(error)) {}
 
@@ -29,7 +29,7 @@ class [[nodiscard]] Result {
     T const& value() const { return *std::get_if<0>(&value_); }
     Error const& error() const { return *std::get_if<1>(&value_); }
 
-   private:
+ private:
     std::variant<T, Error> value_;
 };
 

@@ -22,8 +22,8 @@ Result<int> majorOf(Plan const& plan, Flavour const& flavour) {
     if (problem != std::errc() || (end != version.data() + version.size() && *end != '.'))
         return Error{std::string("the manifest does not say which ") + flavour.name + " built " + plan.engine.string(), "build it again"};
     if (major < flavour.oldest || major > flavour.newest)
-        return Error{plan.engine.string() + " is a plan of " + flavour.name + " " + version + ", and this loader knows " + std::to_string(flavour.oldest) + " to " +
-                         std::to_string(flavour.newest),
+        return Error{plan.engine.string() + " is a plan of " + flavour.name + " " + version + ", and this loader knows " +
+                         std::to_string(flavour.oldest) + " to " + std::to_string(flavour.newest),
                      "build it again with one of these"};
     return major;
 }
@@ -34,7 +34,8 @@ Result<Library> libraryFor(Plan const& plan, Flavour const& flavour, int major, 
     std::string const usual = (&flavour == &kRtx ? "libtensorrt_rtx.so." : "libnvinfer.so.") + std::to_string(major);
     Result<Library> made = wanted.empty() ? Library::open({usual}) : Library::open({wanted});
     if (made) return made;
-    std::string const why = plan.engine.string() + " needs " + flavour.name + " " + std::to_string(major) + ", which is not here: " + made.error().message;
+    std::string const why =
+        plan.engine.string() + " needs " + flavour.name + " " + std::to_string(major) + ", which is not here: " + made.error().message;
     std::string const hint = "install it, or name its library in SE_TENSORRT";
     return &flavour == &kRtx ? Error{why, "TensorRT itself cannot load such a plan: " + hint} : Error{why, hint};
 }
@@ -50,8 +51,8 @@ Result<LibraryVersion> versionOf(Library const& library) {
 Status fits(Plan const& plan, Flavour const& flavour, int major, LibraryVersion const& here, Library const& library) {
     bool const rtx = library.find<int32_t()>("createInferRuntime_INTERNAL") != nullptr && here.major < 5;
     if (here.major == major && rtx == (&flavour == &kRtx)) return Done{};
-    return Error{plan.engine.string() + " is a plan of " + flavour.name + " " + plan.manifest.versions.at(flavour.backend) + ", and " + library.name() + " is " +
-                     (rtx ? kRtx.name : kTensorRt.name) + " " + here.text(),
+    return Error{plan.engine.string() + " is a plan of " + flavour.name + " " + plan.manifest.versions.at(flavour.backend) + ", and " +
+                     library.name() + " is " + (rtx ? kRtx.name : kTensorRt.name) + " " + here.text(),
                  "a plan loads only on the major version that built it: build it again, or name that library in SE_TENSORRT"};
 }
 
@@ -60,15 +61,16 @@ Status suits(Plan const& plan, Cuda const& cuda) {
     if (targets.empty() || std::find(targets.begin(), targets.end(), cuda.target()) != targets.end()) return Done{};
     std::string listed;
     for (std::string const& target : targets) listed += (listed.empty() ? "" : ", ") + target;
-    return Error{plan.engine.string() + " was built for " + listed + ", and " + cuda.name() + " is " + cuda.target(), "build it for this GPU"};
+    return Error{plan.engine.string() + " was built for " + listed + ", and " + cuda.name() + " is " + cuda.target(),
+                 "build it for this GPU"};
 }
 
 Status compiled(Flavour const& flavour, LibraryVersion const& here) {
     if (headers().major == 0)
         return Error{"this program was compiled without TensorRT's headers", "compile it with -DSE_TENSORRT_INCLUDE=DIR"};
     if (headers().major == here.major && headersAreRtx() == (&flavour == &kRtx)) return Done{};
-    return Error{std::string("this program was compiled with the headers of ") + (headersAreRtx() ? kRtx.name : kTensorRt.name) + " " + headers().text() +
-                     ", and the library is " + flavour.name + " " + here.text(),
+    return Error{std::string("this program was compiled with the headers of ") + (headersAreRtx() ? kRtx.name : kTensorRt.name) + " " +
+                     headers().text() + ", and the library is " + flavour.name + " " + here.text(),
                  "compile it with that one's headers: -DSE_TENSORRT_INCLUDE=DIR"};
 }
 

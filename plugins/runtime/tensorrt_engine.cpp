@@ -19,21 +19,20 @@ constexpr std::uintmax_t kMaxPlan = std::uintmax_t{16} << 30;
 
 //: Keeps the last error that TensorRT tells, for our own message; what it says beside that is not printed.
 class Messages final : public ILogger {
-   public:
+ public:
     void log(Severity severity, AsciiChar const* text) noexcept override {
         if (severity > Severity::kERROR) return;
         std::lock_guard<std::mutex> const held(lock_);
         try {
             last_ = text == nullptr ? "" : text;
-        } catch (...) {
-        }
+        } catch (...) {}
     }
     std::string last() {
         std::lock_guard<std::mutex> const held(lock_);
         return last_.empty() ? "no reason given" : last_;
     }
 
-   private:
+ private:
     std::mutex lock_;
     std::string last_;
 };
@@ -59,23 +58,31 @@ Dims dims(std::vector<int64_t> const& shape) {
 }
 
 class TensorRt final : public Engine {
-   public:
+ public:
     TensorRt(Manifest manifest, Library library, std::shared_ptr<Cuda> cuda)
         : Engine(std::move(manifest)), library_(std::move(library)), cuda_(std::move(cuda)) {}
+
+    ~TensorRt() override {
+        if (cuda_->enter()) static_cast<void>(settle());
+    }
 
     Status load(Plan const& plan, LibraryVersion const& version) {
         auto* create = library_.find<void*(void*, int32_t)>("createInferRuntime_INTERNAL");
         auto* number = library_.find<int32_t()>("getInferLibVersion");
-        if (create == nullptr || number == nullptr) return Error{library_.name() + " is not TensorRT", "name the right library in SE_TENSORRT"};
+        if (create == nullptr || number == nullptr)
+            return Error{library_.name() + " is not TensorRT", "name the right library in SE_TENSORRT"};
         runtime_.reset(static_cast<IRuntime*>(create(&messages_, number())));
-        if (!runtime_) return Error{"TensorRT " + version.text() + " does not start: " + messages_.last(), "check the driver with nvidia-smi"};
+        if (!runtime_)
+            return Error{"TensorRT " + version.text() + " does not start: " + messages_.last(), "check the driver with nvidia-smi"};
         if (!plan.plugin.empty() && runtime_->getPluginRegistry().loadLibrary(plan.plugin.c_str()) == nullptr)
-            return Error{"TensorRT " + version.text() + " does not take the plugin " + plan.plugin.string() + ": " + messages_.last(), "compile it with `se-deploy plugin build`"};
+            return Error{"TensorRT " + version.text() + " does not take the plugin " + plan.plugin.string() + ": " + messages_.last(),
+                         "compile it with `se-deploy plugin build`"};
         Result<std::string> const bytes = contents(plan.engine, kMaxPlan);
         if (!bytes) return bytes.error();
         engine_.reset(runtime_->deserializeCudaEngine(bytes.value().data(), bytes.value().size()));
         if (!engine_)
-            return Error{"TensorRT " + version.text() + " does not take " + plan.engine.string() + ": " + messages_.last(), "build it with this TensorRT, on this GPU"};
+            return Error{"TensorRT " + version.text() + " does not take " + plan.engine.string() + ": " + messages_.last(),
+                         "build it with this TensorRT, on this GPU"};
         if (Status const known = bind(); !known) return known;
         context_.reset(engine_->createExecutionContext());
         if (!context_) return Error{"TensorRT makes no context: " + messages_.last(), "free memory on the GPU"};
@@ -89,14 +96,18 @@ class TensorRt final : public Engine {
             begun_ = false;
             if (Status const fit = check(inputs); !fit) return fit;
             if (Status const entered = cuda_->enter(); !entered) return entered;
+            if (Status const settled = settle(); !settled) return settled;
+            busy_ = true;
             for (std::size_t k = 0; k < inputs_.size(); ++k)
                 for (View const& view : inputs)
                     if (view.name == manifest().inputs[k].name)
                         if (Status const fed = feed(view, inputs_[k]); !fed) return fed;
             if (Status const made = prepare(); !made) return made;
-            if (!context_->enqueueV3(static_cast<cudaStream_t>(cuda_->stream()))) return Error{"TensorRT does not run: " + messages_.last(), "check the GPU with nvidia-smi"};
+            if (!context_->enqueueV3(static_cast<cudaStream_t>(cuda_->stream())))
+                return Error{"TensorRT does not run: " + messages_.last(), "check the GPU with nvidia-smi"};
             for (std::size_t k = 0; k < outputs_.size(); ++k)
-                if (Status const copied = cuda_->copyOut(outputs_[k].host(), outputs_[k].device(), views_[k].size()); !copied) return copied;
+                if (Status const copied = cuda_->copyOut(outputs_[k].host(), outputs_[k].device(), views_[k].size()); !copied)
+                    return copied;
             begun_ = true;
             return Done{};
         });
@@ -106,16 +117,20 @@ class TensorRt final : public Engine {
         return guarded([&]() -> Result<std::vector<View>> {
             if (!begun_) return Error{"no batch was begun", "call start() first"};
             begun_ = false;
-            if (Status const done = cuda_->synchronise(); !done) return done.error();
+            if (Status const settled = settle(); !settled) return settled.error();
             return views_;
         });
     }
 
-   private:
+ private:
+    //: Waits for what may still read or write the buffers: a batch that nobody waited for, or one that failed halfway.
+    Status settle() { return std::exchange(busy_, false) ? cuda_->synchronise() : Status(Done{}); }
+
     //: Every tensor of the plan is one of the manifest, by name, direction and type.
     Status bind() const {
         std::size_t const expected = manifest().inputs.size() + manifest().outputs.size();
-        if (static_cast<std::size_t>(engine_->getNbIOTensors()) != expected) return Error{"the plan has other tensors than its manifest", "build it again"};
+        if (static_cast<std::size_t>(engine_->getNbIOTensors()) != expected)
+            return Error{"the plan has other tensors than its manifest", "build it again"};
         for (int32_t k = 0; k < engine_->getNbIOTensors(); ++k) {
             std::string const tensor = engine_->getIOTensorName(k);
             bool const input = engine_->getTensorIOMode(tensor.c_str()) == TensorIOMode::kINPUT;
@@ -168,7 +183,7 @@ class TensorRt final : public Engine {
     std::unique_ptr<IExecutionContext> context_;
     std::vector<Cuda::Buffer> inputs_, outputs_;
     std::vector<View> views_;
-    bool begun_ = false;
+    bool begun_ = false, busy_ = false;
 };
 
 }  // namespace

@@ -11,16 +11,19 @@ import typer
 from se_deploy import __version__
 from se_deploy.cli import render
 from se_deploy.cli.bench import bench
+from se_deploy.cli.bisect import bisect
 from se_deploy.cli.build import build
 from se_deploy.cli.calibrate import calibrate
 from se_deploy.cli.client import client
 from se_deploy.cli.demo import demo
+from se_deploy.cli.doctor import doctor
 from se_deploy.cli.export import export
 from se_deploy.cli.fold import fold
 from se_deploy.cli.fuse import fuse
 from se_deploy.cli.inspect import inspect
 from se_deploy.cli.package import package
 from se_deploy.cli.plugin import app as plugin
+from se_deploy.cli.run import run
 from se_deploy.errors import SeDeployError
 
 INTERRUPTED = 130
@@ -34,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a trained Squeeze-and-Excitation network in PyTorch to a verified TensorRT deployment.",
 )
-for command in (export, inspect, fuse, fold, calibrate, build, bench, package, client, demo):
+for command in (export, inspect, fuse, fold, calibrate, build, bench, bisect, package, client, run, doctor, demo):
     app.command()(command)
 app.add_typer(plugin, name="plugin")
 

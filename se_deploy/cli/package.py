@@ -59,5 +59,5 @@ def package(
             force=force,
         )
     except Contradiction as error:
-        raise typer.BadParameter("say what to write: --triton REPO or --cpp DIR") from error
+        raise typer.BadParameter(f"{error} (--triton REPO or --cpp DIR)") from error
     render.result(result, as_json)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from se_deploy.artifacts import Progress, Result
 
 #: Width is free where the output is not a terminal, so that lines in a log or a pipe are not folded.
-stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+stderr = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
 def error(problem: SeDeployError) -> None:

@@ -7,12 +7,16 @@ triton-inference-server/server.
 
 from __future__ import annotations
 
+import re
+
 from se_deploy.errors import PackageError
 
 IMAGE = "nvcr.io/nvidia/tritonserver"
 
 #: tag -> TensorRT, newest first. A plan loads on the version that built it, so only major and minor choose.
 TENSORRT = {
+    "26.03": "10.16.0",  # this one and the next as users report them from inside these containers
+    "26.02": "10.15.1",
     "25.12": "10.14.1",
     "25.11": "10.14.1",
     "25.10": "10.13.3",
@@ -38,6 +42,16 @@ TENSORRT = {
 ONNX = "26.08"
 
 
+def check_tag(tag: str) -> None:
+    """Refuses what is no tag of NVIDIA's containers.
+
+    Raises:
+        PackageError: it is not two digits, a point, two digits.
+    """
+    if not re.fullmatch(r"\d\d\.\d\d", tag):
+        raise PackageError(f"--container {tag}: that is no container of Triton's", "give its year and month, such as 25.10")
+
+
 def for_plan(version: str, asked: str | None) -> tuple[str, str | None]:
     """The container for a plan that TensorRT `version` built, and a remark where the table cannot vouch for it.
 
@@ -56,7 +70,7 @@ def for_plan(version: str, asked: str | None) -> tuple[str, str | None]:
     same = [tag for tag, there in TENSORRT.items() if _minor(there) == _minor(version)]
     if not same:
         raise PackageError(
-            f"no Triton container in this version's table carries TensorRT {version} (newest: {TENSORRT['25.12']} in 25.12)",
+            f"no Triton container in this version's table carries TensorRT {version} (newest: {next(iter(TENSORRT.values()))})",
             "name one that does with --container YY.MM, or build with a TensorRT that a container has",
         )
     exact = [tag for tag in same if version.startswith(TENSORRT[tag])]

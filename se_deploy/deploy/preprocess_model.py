@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 
 from se_deploy.artifacts import Preprocess
 from se_deploy.errors import ImageError
-from se_deploy.images import decode, preprocess
-
-#: An encoded image is not larger; what it decodes to is bounded by Pillow.
-MAX_BYTES = 64 << 20
+from se_deploy.images import MAX_ENCODED, decode, preprocess
 
 
 class TritonPythonModel:
@@ -46,8 +43,8 @@ class TritonPythonModel:
 
     def row(self, number: int, data: bytes) -> NDArray[np.float32]:
         """One image."""
-        if len(data) > MAX_BYTES:
-            raise ImageError(f"image {number} has {len(data) >> 20} MB", f"send at most {MAX_BYTES >> 20} MB")
+        if len(data) > MAX_ENCODED:
+            raise ImageError(f"image {number} has {len(data) >> 20} MB", f"send at most {MAX_ENCODED >> 20} MB")
         try:
             return preprocess(decode(io.BytesIO(data), self.how.color), self.how)
         except ImageError as error:

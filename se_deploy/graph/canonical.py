@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from se_deploy.graph import curves
+from se_deploy.graph.counts import is_count
 from se_deploy.graph.curves import ELEMENTWISE, Curve
 from se_deploy.graph.extents import Sizing
 from se_deploy.graph.forms import Labels, Pool, Unknown, Vector, settled
@@ -147,6 +148,9 @@ class Canonical:
         first = read[0]
         if any(v.base is not first.base for v in read):
             return self._unknown(node, output, read, "two-branches", node.op)
+        if node.op == "Div" and isinstance(first.base, Pool) and first.base.kind == "sum" and first.is_plain:
+            is_mean = node.inputs[0] in self.vectors and is_count(self.view, node.inputs[1], first.base)
+            return replace(first, base=replace(first.base, kind="mean")) if is_mean else self._unknown(node, output, read, "pool-sum")
         ranks = [len(v.labels) for v in read] + [c.ndim for n in node.inputs if (c := self.view.constant(n)) is not None]
         labels = _widened(first.labels, max(ranks))
         if any(_widened(v.labels, max(ranks)) != labels for v in read):

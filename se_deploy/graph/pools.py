@@ -131,14 +131,16 @@ def _axes(view: View, node: Node, rank: int) -> tuple[int, ...]:
 
 
 def _counted(view: View, node: Node, vector: Vector, sizes: list[int | str | None]) -> Vector | None:
-    """Without the axes of size 1 that were not kept; a sum is the mean times the number of elements."""
+    """Without the axes of size 1 that were not kept; a sum is the mean times the number of elements, where that is known."""
     axes = [i for i, label in enumerate(vector.labels) if label == "1"]
     if node.op.startswith("Reduce") and not node.get("keepdims", 1):
         vector = replace(vector, labels=tuple(label for i, label in enumerate(vector.labels) if i not in axes))
     if node.op != "ReduceSum":
         return vector
     count = _product(sizes)
-    curve = None if count is None else curves.apply("Mul", (vector.curve, curves.scalar(float(count))), {})
+    if count is None:
+        return replace(vector, base=replace(vector.base, kind="sum")) if isinstance(vector.base, Pool) else None
+    curve = curves.apply("Mul", (vector.curve, curves.scalar(float(count))), {})
     return None if curve is None else replace(vector, curve=curve)
 
 

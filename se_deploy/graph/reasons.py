@@ -4,6 +4,7 @@ from __future__ import annotations
 
 REASONS = {
     "pool-max": "the map is pooled by its maximum, not its mean",
+    "pool-sum": "the map, whose size is open, is summed, and not divided by that size",
     "pool-partial": "the mean is over a part of the map's axes",
     "pool-local": "the pool has a local window",
     "two-branches": "the gate is computed from two pooled vectors",

@@ -8,11 +8,11 @@ ONNX Runtime's CPU provider runs fastest: uint8 activations, pairs on both sides
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from se_deploy.artifacts import TensorScale
 from se_deploy.errors import QuantError
@@ -24,26 +24,36 @@ from se_deploy.quant.sites import Sites, Weighted
 MIN_OPSET = 13
 
 
-def place(model: ModelProto, scales: Mapping[str, TensorScale], *, signed: bool = True, integer_blocks: bool = False) -> None:
+def place(
+    model: ModelProto,
+    scales: Mapping[str, TensorScale],
+    *,
+    signed: bool = True,
+    integer_blocks: bool = False,
+    halves: Collection[str] = (),
+) -> None:
     """Quantizes `model` in place.
 
     Args:
-        model: a fused FP32 graph, weights loaded, opset 13 or later.
-        scales: by tensor name; those that the placement needs must be there, others are not read.
+        model: a fused graph, weights loaded, opset 13 or later; FP32, or (signed only, opset 19 or later) what `to_half` made of one.
+        scales: by tensor name; those that the placement needs must be there, others are not read. What a Cast gives has its input's.
         signed: symmetric int8 for TensorRT, or asymmetric uint8 activations for ONNX Runtime.
         integer_blocks: SqueezeExcite nodes read and give int8 themselves (signed only).
+        halves: names of the tensors that are FP16: their scales are FP16 too, as are those of the weights beside them.
 
     Raises:
         QuantError: the graph holds Q/DQ nodes already, has nothing to quantize, or a tensor without a scale; a weight is not finite.
     """
     check(model)
-    found = sites.find(model, outputs=not signed, blocks=integer_blocks)
+    found = sites.find(model, outputs=not signed, blocks=integer_blocks, halves=bool(halves))
     if not found.layers:
         raise QuantError("the graph has no Conv, Gemm or MatMul with constant FP32 weights", "build it without --int8")
-    unknown = [name for name in found.tensors if name not in scales]
+    measured = {name: scales.get(source) for name, source in _sources(model, found).items()}
+    unknown = [name for name, scale in measured.items() if scale is None]
     if unknown:
         raise QuantError(f"no scale for {len(unknown)} tensor(s), first {unknown[0]}", "calibrate again")
-    integers = {name: (ranges.signed if signed else ranges.unsigned)(scales[name]) for name in found.tensors}
+    integers = {name: (ranges.signed if signed else ranges.unsigned)(scale) for name, scale in measured.items() if scale is not None}
+    integers |= {name: ranges.halved(integers[name]) for name in integers if name in halves}
     _Rewrite(model, found, integers, int_bias=not signed).run()
     if integer_blocks:
         blocks.absorb(model)
@@ -60,6 +70,12 @@ def check(model: ModelProto) -> None:
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
     if opset < MIN_OPSET:
         raise QuantError(f"opset {opset} has no per-channel DequantizeLinear", f"export with --opset {MIN_OPSET} or later")
+
+
+def _sources(model: ModelProto, found: Sites) -> dict[str, str]:
+    """Each tensor to quantize -> the one that was measured: the same, or what a Cast made it of."""
+    casts = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Cast"}
+    return {name: casts.get(name, name) for name in found.tensors}
 
 
 class _Rewrite:
@@ -107,13 +123,17 @@ class _Rewrite:
     def _weights(self, node: NodeProto, layer: Weighted) -> None:
         """Gives the layer its weight from integers, and where wanted its bias."""
         weight = self._float(layer.weight, node)
+        half = self.constants[layer.weight].data_type == TensorProto.FLOAT16
         scales = weights.channel_scales(weight, layer.axis)
+        if half:
+            scales = ranges.up_to_half(scales)
         if self.int_bias and layer.bias:
             scales = self._bias(node, layer, scales)
         key = (layer.weight, scales.tobytes())
         if key not in self.shared:
             name = f"{layer.weight}/{layer.index}" if any(w == layer.weight for w, _ in self.shared) else layer.weight
-            self.shared[key] = self._dequantized(name, weights.quantize(weight, scales, layer.axis), scales, layer.axis)
+            values = weights.quantize(weight, scales, layer.axis)
+            self.shared[key] = self._dequantized(name, values, scales.astype(np.float16) if half else scales, layer.axis)
         node.input[1] = self.shared[key]
 
     def _bias(self, node: NodeProto, layer: Weighted, scales: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -121,7 +141,7 @@ class _Rewrite:
         bias = self._float(node.input[2], node)
         if bias.shape != scales.shape:
             return scales
-        step = self.integers[layer.source].scale
+        step = np.float32(self.integers[layer.source].scale)
         scales = weights.room_for_bias(scales, bias, step)
         values = weights.quantize(bias, scales * step, 0, np.int32)
         node.input[2] = self._dequantized(f"{node.output[0]}/bias", values, scales * step, 0)
@@ -133,7 +153,7 @@ class _Rewrite:
             raise QuantError(f"{name}, a weight of {node.name}, is not finite", "mend the checkpoint")
         return values
 
-    def _dequantized(self, name: str, values: NDArray[np.signedinteger], scales: NDArray[np.float32], axis: int) -> str:
+    def _dequantized(self, name: str, values: NDArray[np.signedinteger], scales: NDArray[np.floating], axis: int) -> str:
         inputs = [self._constant(f"{name}/quantized", values), self._constant(f"{name}/scale", scales)]
         inputs.append(self._constant(f"{name}/zero_point", np.zeros(scales.shape, values.dtype)))
         self.nodes.append(helper.make_node("DequantizeLinear", inputs, [_after(name)], f"{name}/DequantizeLinear", axis=axis))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from se_deploy.artifacts import TensorScale
 from se_deploy.quant.observe import Observer
@@ -13,6 +14,9 @@ from se_deploy.quant.observe import Observer
 NEGLIGIBLE = 1e-30
 #: The scale of a tensor whose range is not known: -1 to 1.
 SAFE = 1 / 127
+
+#: The least FP16 scale: below FP16's normal numbers, where it is still within 3 % of what was wanted.
+LEAST_HALF = np.float32(2.0**-19)
 
 
 def choose(tensor: str, seen: Observer) -> tuple[TensorScale, str | None]:
@@ -34,13 +38,25 @@ def choose(tensor: str, seen: Observer) -> tuple[TensorScale, str | None]:
 class Integers:
     """How a tensor is written in integers: value = (q - zero_point) * scale. `zero_point` is int8 or uint8 and carries the type."""
 
-    scale: np.float32
+    scale: np.float32 | np.float16
     zero_point: np.int8 | np.uint8
 
 
 def signed(scale: TensorScale) -> Integers:
     """Symmetric int8, zero point 0: what TensorRT takes."""
     return Integers(np.float32(scale.scale), np.int8(0))
+
+
+def halved(integers: Integers) -> Integers:
+    """The same with a scale of FP16, the next one up: nothing of the range is lost."""
+    return Integers(np.float16(up_to_half(np.asarray([integers.scale]))[0]), integers.zero_point)
+
+
+def up_to_half(scales: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Scales rounded up to what FP16 holds, at least to LEAST_HALF."""
+    nearest = scales.astype(np.float16)
+    above = np.where(nearest < scales, np.nextafter(nearest, np.float16(np.inf)), nearest)
+    return np.maximum(above.astype(np.float32), LEAST_HALF)
 
 
 def unsigned(scale: TensorScale) -> Integers:

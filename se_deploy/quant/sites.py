@@ -59,8 +59,8 @@ def constants(model: ModelProto) -> dict[str, TensorProto]:
     return found
 
 
-def find(model: ModelProto, *, outputs: bool = False, blocks: bool = False) -> Sites:
-    """The sites of a fused FP32 graph; `outputs` adds what convolutions give, `blocks` SE blocks (see above). Nothing is changed."""
+def find(model: ModelProto, *, outputs: bool = False, blocks: bool = False, halves: bool = False) -> Sites:
+    """The sites of a fused FP32 graph; `outputs` and `blocks` as above, `halves` takes layers with FP16 weights too. Nothing is changed."""
     nodes = model.graph.node
     known = constants(model)
     uses: dict[str, list[Use]] = defaultdict(list)
@@ -69,8 +69,9 @@ def find(model: ModelProto, *, outputs: bool = False, blocks: bool = False) -> S
             uses[name].append((index, position))
     sites = Sites()
     wanted: dict[str, set[Use]] = defaultdict(set)
+    floats = (TensorProto.FLOAT, TensorProto.FLOAT16) if halves else (TensorProto.FLOAT,)
     for index, node in enumerate(nodes):
-        layer = _weighted(index, node, known)
+        layer = _weighted(index, node, known, floats)
         if layer is not None:
             sites.layers.append(layer)
             wanted[node.input[0]].add((index, 0))
@@ -88,11 +89,11 @@ def find(model: ModelProto, *, outputs: bool = False, blocks: bool = False) -> S
     return sites
 
 
-def _weighted(index: int, node: NodeProto, known: dict[str, TensorProto]) -> Weighted | None:
+def _weighted(index: int, node: NodeProto, known: dict[str, TensorProto], floats: tuple[int, ...]) -> Weighted | None:
     if node.op_type not in ("Conv", "Gemm", "MatMul") or node.domain not in ("", "ai.onnx"):
         return None
     weight = known.get(node.input[1])
-    if weight is None or weight.data_type != TensorProto.FLOAT or node.input[0] in known:
+    if weight is None or weight.data_type not in floats or node.input[0] in known:
         return None
     bias = node.input[2] if len(node.input) > 2 and node.input[2] in known else None
     if node.op_type == "Conv":

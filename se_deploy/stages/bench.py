@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Literal
 
 from se_deploy.artifacts import Progress, silent
 from se_deploy.errors import ArtifactError
+from se_deploy.files import replacing
 from se_deploy.stages.steps import engines as built
 from se_deploy.stages.steps import runnable, trials
 from se_deploy.stages.steps import samples as tried
+from se_deploy.stages.steps.baselines import opened
+from se_deploy.stages.steps.engines import Built
 from se_deploy.verify import latency
+from se_deploy.verify.accuracy import Accumulator
 from se_deploy.verify.intervals import Interval
-from se_deploy.verify.report import BenchReport, Latency, Run
+from se_deploy.verify.report import Accuracy, BenchReport, ReferenceRun, Run
 from se_deploy.verify.report import Reference as Measured
 
 if TYPE_CHECKING:
     from se_deploy.stages.steps.reference import Reference
 
-__all__ = ["BenchReport", "Interval", "Run", "bench"]
+__all__ = ["Accuracy", "BenchReport", "Interval", "ReferenceRun", "Run", "bench"]
 
 
 def bench(
@@ -32,7 +36,13 @@ def bench(
     batch: Sequence[int] | None = None,
     warmup: float = 1.0,
     duration: float = 3.0,
-    threads: int | None = None,
+    threads: int | Sequence[int] | None = None,
+    baseline: Sequence[str | Path] = (),
+    pairs: str | Path | None = None,
+    embeddings: bool = False,
+    rtol: Sequence[str] = (),
+    atol: Sequence[str] = (),
+    html: str | Path | None = None,
     runtime: Literal["python", "cpp"] = "python",
     min_agreement: float | None = None,
     max_p99: float | None = None,
@@ -49,9 +59,15 @@ def bench(
         data: a folder of images; where they lie in class folders, top-1 and top-5 are measured.
         labels: a CSV of `file,class` lines, files relative to `data` (or, without it, to the CSV); only these images are used.
         batch: batch sizes; None takes 1, or the size that the engine was built for.
-        warmup: seconds of calls before measuring, at least three calls.
+        warmup: seconds of calls before measuring, at least three calls; up to three times that where a callable is not steady by then.
         duration: seconds of measuring for each engine and batch, and as many for the reference.
-        threads: for engine and PyTorch alike; None takes PyTorch's own default.
+        threads: for engine and PyTorch alike; several are measured one after the other; None takes PyTorch's own default.
+        baseline: other engines, or any .onnx files, timed in the same rounds; each run has its speed-up over each of them.
+        pairs: a CSV of `file,file,same` lines (files relative to `data`, without it to the CSV): verification by embeddings.
+        embeddings: outputs of rank 2 are embeddings, so there are no classes; `pairs` says so too.
+        rtol: relative tolerances, "V" or "OUT:V", that every element must keep unless it keeps the absolute one.
+        atol: absolute tolerances, as in `rtol`; where only one of the two is given the other is 1e-5, as in Polygraphy.
+        html: where to write the report as one HTML file.
         runtime: "cpp" runs the engines in the C++ loader that `package --cpp` deploys, compiled here the first time.
         min_agreement: the report passes only where each engine agrees with the reference on so many percent of images.
         max_p99: the report passes only where each run's p99 is no more milliseconds.
@@ -66,30 +82,88 @@ def bench(
         ImageError: no usable image, or images or labels that contradict the network.
         CheckFailed: an engine's outputs have other shapes than the reference's.
     """
-    names = [engines] if engines is None or isinstance(engines, str | Path) else engines
-    found = [built.find(name) for name in names]
-    for engine in found:
-        runnable.check(engine)
-    outcome = _Outcome(notes=[*(note for engine in found for note in engine.notes), *filter(None, [latency.busy()])])
-    if runtime == "cpp":
-        outcome.notes.append("engines run in the C++ loader (plugins/runtime)")
-    # Behind the search, so that a wrong name is told before PyTorch's libraries are read.
-    from se_deploy.stages.steps import reference as live
+    with ExitStack() as outer:
+        # Made first, so that a place that cannot be written is said before the work.
+        page = None if html is None else outer.enter_context(replacing(_page(html)))
+        names = [engines] if engines is None or isinstance(engines, str | Path) else engines
+        found = [built.find(name) for name in names]
+        for engine in found if runtime == "python" else ():
+            runnable.check(engine)
+        outcome = _Outcome(notes=[*(note for engine in found for note in engine.notes), *filter(None, [latency.busy()])])
+        if runtime == "cpp":
+            outcome.notes.append("engines run in the C++ loader (plugins/runtime)")
+        # Behind the search, so that a wrong name is told before PyTorch's libraries are read.
+        from se_deploy.stages.steps import reference as live
 
-    threads = threads or live.default_threads()
-    library = _loader(progress) if runtime == "cpp" else None
-    for folder in dict.fromkeys(engine.folder for engine in found):
-        group = [engine for engine in found if engine.folder == folder]
+        counts = (threads,) if isinstance(threads, int) else tuple(threads or (live.default_threads(),))
+        wanted = tried.Wanted(data, labels, pairs, embeddings or pairs is not None, rtol, atol)
+        library = _loader(progress) if runtime == "cpp" else None
+        trial = _Trial(wanted, batch, baseline, warmup, duration, library)
+        for folder in dict.fromkeys(engine.folder for engine in found):
+            outcome.groups += 1
+            group = [engine for engine in found if engine.folder == folder]
+            compared: dict[str, Accumulator] = {}
+            for count in counts:
+                with live.opened(folder, group[0].model, count) as reference:
+                    trial.run(group, reference, count, compared, outcome, progress)
+        outcome.failures += _limits(outcome.runs, min_agreement, max_p99)
+        report = outcome.report(counts)
+        if page is not None:
+            from se_deploy.verify.html import page as drawn
+
+            page.write_text(drawn(report), encoding="utf-8")
+    return report
+
+
+def _page(html: str | Path) -> Path:
+    if Path(html).is_dir():
+        raise ArtifactError(f"{html} is a folder", "name a file with --html")
+    return Path(html)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What every group of engines goes through."""
+
+    wanted: tried.Wanted
+    batch: Sequence[int] | None
+    baseline: Sequence[str | Path]
+    warmup: float
+    duration: float
+    #: The C++ loader's, where engines run in that.
+    library: Path | None
+
+    def run(
+        self,
+        group: Sequence[Built],
+        reference: Reference,
+        threads: int,
+        compared: dict[str, Accumulator],
+        outcome: _Outcome,
+        progress: Progress,
+    ) -> None:
+        """Compares the answers of engines of one export, unless `compared` has them already, and measures their latency."""
         with ExitStack() as stack:
-            reference = stack.enter_context(live.opened(folder, group[0].model, threads))
-            subjects = [subject for engine in group for subject in trials.opened(engine, batch, threads, stack, library)]
-            samples, remarks = tried.choose(group[0], reference, data, labels)
-            trials.compare(subjects, reference, samples, progress)
-            outcome.notes += [*reference.notes, *remarks, *tried.skipped(samples)]
-            outcome.failures += trials.faults(subjects, reference)
-            outcome.add(reference, trials.measured(subjects, reference, warmup=warmup, duration=duration, progress=progress))
-    outcome.failures += _limits(outcome.runs, min_agreement, max_p99)
-    return outcome.report(threads)
+            subjects = [subject for engine in group for subject in trials.opened(engine, self.batch, threads, stack, self.library)]
+            baselines = tuple(opened(self.baseline, group[0].model, threads, stack))
+            if not compared:
+                compared.update(self._compare(group[0], subjects, reference, outcome, progress))
+            for subject in subjects:
+                subject.accuracy = compared[subject.name]
+            timing = trials.Timing(self.warmup, self.duration, threads, baselines, progress)
+            outcome.add(reference, *trials.measured(subjects, reference, timing))
+
+    def _compare(
+        self, engine: Built, subjects: list[trials.Subject], reference: Reference, outcome: _Outcome, progress: Progress
+    ) -> dict[str, Accumulator]:
+        chosen = tried.choose(engine, reference, self.wanted)
+        for subject in subjects:
+            subject.judge(chosen.task, chosen.pairs)
+        trials.compare(subjects, reference, chosen.samples, progress)
+        outcome.notes += [*reference.notes, *chosen.notes, *tried.skipped(chosen.samples)]
+        outcome.failures += trials.faults(subjects, reference)
+        outcome.preprocess_ms = tried.preprocess_ms(chosen.samples)
+        return {subject.name: subject.accuracy for subject in subjects}
 
 
 @dataclass
@@ -100,15 +174,19 @@ class _Outcome:
     failures: list[str] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     reference: Measured | None = None
+    preprocess_ms: float | None = None
     groups: int = 0
 
-    def add(self, reference: Reference, measured: list[tuple[Run, Latency]]) -> None:
-        """A group's runs, each with the reference's latency beside it."""
-        self.groups += 1
-        self.runs += [run for run, _ in measured]
-        self.reference = self.reference or Measured(kind=reference.kind, latency_ms=measured[0][1])
+    def add(self, reference: Reference, runs: list[Run], beside: list[ReferenceRun]) -> None:
+        """Runs, and the reference's latency beside them."""
+        self.runs += runs
+        self.notes += trials.restless(runs)
+        if self.reference is None:
+            self.reference = Measured(kind=reference.kind, latency_ms=beside[0].latency_ms)
+        if self.groups == 1:
+            self.reference = self.reference.model_copy(update={"batches": (*self.reference.batches, *beside)})
 
-    def report(self, threads: int) -> BenchReport:
+    def report(self, threads: tuple[int, ...]) -> BenchReport:
         """The report."""
         if self.reference is None:
             raise ArtifactError("no engine is named", "name one, or leave the list out for the newest")
@@ -118,6 +196,7 @@ class _Outcome:
             runs=tuple(self.runs),
             reference=self.reference,
             passed=not self.failures,
+            preprocess_ms=self.preprocess_ms,
             threads=threads,
             failures=tuple(self.failures),
             notes=tuple(self.notes),

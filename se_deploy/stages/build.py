@@ -17,17 +17,15 @@ from se_deploy import __version__, artifacts, backends
 from se_deploy.artifacts import EngineManifest, FileRef, Precision, Progress, Result, Scales, peak_rss_mb, silent
 from se_deploy.backends import Backend, Made, Wanted
 from se_deploy.backends.profile import profile
+from se_deploy.backends.tensorrt.names import layers_of, plugin_of
 from se_deploy.errors import ArtifactError, BackendError, QuantError
 from se_deploy.files import replacing_directory
-from se_deploy.graph import strong
-from se_deploy.graph.half import to_half
-from se_deploy.graph.inline import inlined
 from se_deploy.graph.read import read, write
 from se_deploy.quant import scales as measured
-from se_deploy.quant.place import place
 from se_deploy.stages.calibrate import calibrate
 from se_deploy.stages.steps import exported
 from se_deploy.stages.steps.exported import ENGINES, Exported
+from se_deploy.stages.steps.typed import with_types
 
 
 class Contradiction(ValueError):
@@ -60,7 +58,8 @@ def build(
         model: a model directory or its model.onnx; None takes the newest export under engines/.
         fp32: build in FP32. At most one of the three; with none, the backend's default is taken (FP32 on ONNX Runtime, else FP16).
         fp16: build in FP16; means, gates, inputs and outputs stay FP32.
-        int8: build in INT8. Inside SE blocks everything is FP32; on TensorRT what they read and give is int8.
+        int8: build in INT8. Inside SE blocks everything is FP32; on TensorRT what they
+            read and give is int8, and what has no pair is FP16.
         calib: a folder of images to measure the scales on (int8).
         scales: a scale file that `calibrate` wrote for this model (int8).
         backend: "auto" or one of `backends.NAMES`.
@@ -104,7 +103,7 @@ def build(
     with replacing_directory(out.parent, manifest=f"{out.name}.json") as folder:
         job.write(out, folder, calib, scales)
         written = {file.name for file in folder.iterdir()}
-    belonging = (f"{out.name}.scales.json", f"{out.name}.data", f"{out.stem}.layers.json", f"{out.stem}.plugin.so")
+    belonging = (f"{out.name}.scales.json", f"{out.name}.data", layers_of(out).name, plugin_of(out).name)
     for name in set(belonging) - written:  # the engine's that was there before
         out.with_name(name).unlink(missing_ok=True)
     return Result(
@@ -202,16 +201,10 @@ class _Job:
             yield self.source.model
             return
         self.progress(f"write the model in {self.precision}", 0, None)
-        model = read(self.source.model)
-        if self.scales is not None:
-            place(model, self.scales.tensors, signed=self.engine.signed_int8, integer_blocks=self.engine.strongly_typed and not plain)
-        elif self.precision == "fp16":
-            model = to_half(model, self.notes)
+        scales = self.scales.tensors if self.scales is not None else None
+        model = with_types(read(self.source.model), self.precision, self.engine, scales=scales, plugin=not plain, notes=self.notes)
         if plain:
-            model = inlined(model)
             self.notes.append(f"no plugin: {self.source.manifest.se_blocks} SE block(s) are built as plain operators")
-        if self.engine.strongly_typed:
-            strong.check(model)
         with tempfile.TemporaryDirectory(dir=folder) as place_for_it:
             typed = Path(place_for_it) / "model.onnx"
             write(model, typed)

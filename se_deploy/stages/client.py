@@ -14,7 +14,7 @@ from pydantic import Field
 from se_deploy.artifacts import Progress, Record, silent
 from se_deploy.deploy.server import Guess, Model, Refused, Server
 from se_deploy.errors import ServeError
-from se_deploy.images import Images, check_channels, find_images
+from se_deploy.images import MAX_ENCODED, Images, check_channels, find_images
 
 Row = bytes | NDArray[np.float32]
 
@@ -108,11 +108,21 @@ def _chunks(found: Images, model: Model, size: int) -> Iterator[dict[str, Row]]:
 
 def _rows(found: Images, model: Model) -> Iterator[tuple[str, Row]]:
     if model.preprocess is None:
-        yield from ((str(path.relative_to(found.root)), path.read_bytes()) for path in found.paths)
+        yield from _encoded(found)
         return
     if model.dims[0] > 0:
         check_channels(model.preprocess, model.dims[0])
     yield from ((str(path.relative_to(found.root)), row) for path, row in found.read(model.preprocess))
+
+
+def _encoded(found: Images) -> Iterator[tuple[str, Row]]:
+    """The files as they are; one that is too large for a request is passed over."""
+    for path in found.paths:
+        name = str(path.relative_to(found.root))
+        if path.stat().st_size > MAX_ENCODED:
+            found.skipped[name] = f"it has more than {MAX_ENCODED >> 20} MB"
+        else:
+            yield name, path.read_bytes()
 
 
 def _ask(server: Server, model: Model, rows: dict[str, Row], top: int, found: Images) -> list[Answer]:

@@ -19,9 +19,7 @@ from se_deploy.stages.inspect import onnx_file
 _STEPS = 3
 
 
-def fuse(
-    model: str | Path, output: str | Path, *, unfuse: bool = False, force: bool = False, progress: Progress = silent
-) -> Result:
+def fuse(model: str | Path, output: str | Path, *, unfuse: bool = False, force: bool = False, progress: Progress = silent) -> Result:
     """Writes a model with one SqueezeExcite node for each SE block, its nodes named by module; computes the same.
 
     Args:
@@ -52,9 +50,7 @@ def fuse(
     progress(f"write {out.name}", 2, _STEPS)
     write(new, out)
     progress(f"write {out.name}", _STEPS, _STEPS)
-    return Result(
-        output=out, se_blocks=_count(new), seconds=time.perf_counter() - started, peak_rss_mb=peak_rss_mb(), notes=notes
-    )
+    return Result(output=out, se_blocks=_count(new), seconds=time.perf_counter() - started, peak_rss_mb=peak_rss_mb(), notes=notes)
 
 
 def _count(model: ModelProto) -> int:

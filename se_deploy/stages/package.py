@@ -12,8 +12,11 @@ from se_deploy.deploy import cpp as cpp_project
 from se_deploy.deploy.contract import check_graph, contract
 from se_deploy.deploy.triton import Package, models
 from se_deploy.errors import ArtifactError, PackageError
-from se_deploy.files import inside, sha256
+from se_deploy.files import inside, sha256, write_text
 from se_deploy.stages.steps import engines
+
+#: The folders of a C++ project that are ours.
+_PARTS = ("runtime", "model")
 
 
 class Contradiction(ValueError):
@@ -55,10 +58,14 @@ def package(
         ArtifactError: there is no such engine, or it, its manifest and its plugin do not belong together.
         BackendError: only an engine of another backend is there.
         PackageError: what is asked contradicts the engine, or something else would be overwritten.
-        Contradiction: neither `triton` nor `cpp`, or both.
+        Contradiction: neither `triton` nor `cpp`, or both; words that are not for what is written.
     """
     if (triton is None) == (cpp is None):
         raise Contradiction("say what to write: triton or cpp")
+    if cpp is not None and (ensemble or kserve or name or container or max_batch or version != 1 or instances != 1):
+        raise Contradiction("with cpp, force is the only other word: the rest is for triton")
+    if storage is not None and not kserve:
+        raise Contradiction("storage is for kserve")
     started = time.perf_counter()
     path, manifest, notes = engines.described(engine, "package")
     if cpp is not None:
@@ -106,7 +113,7 @@ def _result(output: Path, described: Path, manifest: EngineManifest, started: fl
 
 
 def _write_project(folder: Path, engine: Path, manifest: EngineManifest, force: bool) -> tuple[Path, Path]:
-    """The C++ project, which takes the place of one that is there only by force, and of nothing else."""
+    """The C++ project; where one is there, by force its loader and its model are replaced, and the user's own files stay."""
     if manifest.backend not in cpp_project.supported():
         raise PackageError(
             f"the C++ loader opens no engine of {manifest.backend}", f"build with --backend {' or '.join(cpp_project.supported())}"
@@ -116,11 +123,20 @@ def _write_project(folder: Path, engine: Path, manifest: EngineManifest, force: 
         hint = "add --force to replace it" if ours else "name another folder"
         raise PackageError(f"{folder} is there already", hint)
     files = cpp_project.project(engine, manifest, _plugin(engine, manifest))
-    repository.write(folder.parent, [repository.Model(folder.name, files)], version=0)
+    if ours:
+        parts = {
+            part: {name.removeprefix(f"{part}/"): file for name, file in files.items() if name.startswith(f"{part}/")} for part in _PARTS
+        }
+        repository.write(folder, [repository.Model(part, inner) for part, inner in parts.items()], version=0)
+        write_text(folder / "README.md", str(files["README.md"]))
+    else:
+        repository.write(folder.parent, [repository.Model(folder.name, files)], version=0)
     return folder, folder / "model" / f"{engine.name}.json"
 
 
 def _container(manifest: EngineManifest, asked: str | None) -> tuple[str, str | None]:
+    if asked is not None:
+        containers.check_tag(asked)
     if manifest.backend != "tensorrt":
         return asked or containers.ONNX, None
     version = manifest.versions.get("tensorrt")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,44 +11,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from se_deploy.errors import CheckFailed
-from se_deploy.verify.classes import Classes, class_scores, finite_rows
-from se_deploy.verify.report import Accuracy
+from se_deploy.verify.classes import Classes, class_scores
+from se_deploy.verify.outputs import Errors, flat
+from se_deploy.verify.report import Accuracy, WorstImage
+from se_deploy.verify.tolerance import Tolerance
+from se_deploy.verify.verification import Embeddings
 
 Tensors = Mapping[str, NDArray[Any]]
 
-
-@dataclass
-class _Errors:
-    """Running sums of one output's errors."""
-
-    max_abs: float = 0.0
-    cosine: float = 0.0
-    signal: float = 0.0
-    noise: float = 0.0
-
-    def add(self, got: NDArray[np.float64], expected: NDArray[np.float64]) -> None:
-        """Rows of one batch, (N, elements), all finite."""
-        error = got - expected
-        self.max_abs = max(self.max_abs, float(np.abs(error).max(initial=0.0)))
-        self.signal += float(np.square(expected).sum())
-        self.noise += float(np.square(error).sum())
-        lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1)
-        same = (got == expected).all(axis=1)
-        cosines = (got * expected).sum(axis=1) / np.where(lengths == 0, 1.0, lengths)
-        self.cosine += float(np.where(same, 1.0, cosines).sum())
-
-    def sqnr_db(self) -> float | None:
-        """Signal to noise; None without noise, or without signal."""
-        return 10 * math.log10(self.signal / self.noise) if self.signal and self.noise else None
+#: How many of the images that are farthest from the reference are named.
+WORST = 10
+_WHOSE = {"engine": "the engine's", "reference": "the reference's"}
 
 
-@dataclass
-class _NonFinite:
-    """How many images' values held NaN or Inf, and the first of them."""
+@dataclass(frozen=True)
+class Task:
+    """What the outputs are for.
 
-    images: int
-    first: str
-    kind: str
+    Attributes:
+        labels: names of the classes.
+        tolerances: by output, where they are to be kept.
+        embeddings: outputs of rank 2 are embeddings: there are no classes, so no agreement and no top-1.
+    """
+
+    labels: Sequence[str] | None = None
+    tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
+    embeddings: bool = False
+
+    def name(self, index: int) -> str:
+        """A class's label, or its index where there are none."""
+        return self.labels[index] if self.labels is not None and index < len(self.labels) else str(index)
 
 
 @dataclass
@@ -60,10 +52,12 @@ class Accumulator:
 
     #: Whose outputs these are, for messages.
     who: str
+    task: Task = field(default_factory=Task)
+    pairs: Embeddings | None = None
     images: int = 0
     classes: Classes | None = None
-    _errors: dict[str, _Errors] = field(default_factory=dict)
-    _non_finite: dict[tuple[str, str], _NonFinite] = field(default_factory=dict)
+    _errors: dict[str, Errors] = field(default_factory=dict)
+    _worst: list[tuple[float, int, WorstImage]] = field(default_factory=list)
 
     def add(self, got: Tensors, expected: Tensors, names: Sequence[str], labels: NDArray[np.int64] | None = None) -> None:
         """One batch: outputs by name, (N, ...) each; `names` and `labels` (class indices) are the N images'.
@@ -71,47 +65,85 @@ class Accumulator:
         Raises:
             CheckFailed: an output's shape is not the reference's.
         """
-        self.images += len(names)
-        for output, reference in expected.items():
-            if got[output].shape != reference.shape:
-                what = f"{self.who}: output {output} has shape {got[output].shape}, the reference's {reference.shape}"
-                raise CheckFailed(what, "build the engine again")
-            rows, wanted = _rows(got[output]), _rows(reference)
-            fine = self._finite("the engine's", output, rows, names) & self._finite("the reference's", output, wanted, names)
-            self._errors.setdefault(output, _Errors()).add(rows[fine], wanted[fine])
+        far = np.stack([self._error(output, got[output], reference, names) for output, reference in expected.items()])
         scores = next((name for name, value in expected.items() if class_scores(value.shape)), None)
-        if scores is not None:
-            self.classes = self.classes or Classes(_rows(expected[scores]).shape[1])
-            self.classes.add(_rows(got[scores]), _rows(expected[scores]), labels)
+        answers = None
+        if scores is not None and self.task.embeddings:
+            if self.pairs is not None:
+                self.pairs.add(flat(got[scores]), flat(expected[scores]), names)
+        elif scores is not None:
+            answers = flat(got[scores]), flat(expected[scores])
+            self.classes = self.classes or Classes(answers[0].shape[1])
+            self.classes.add(*answers, labels)
+        self._remember(far, list(expected), names, answers, labels)
+        self.images += len(names)
 
-    def _finite(self, whose: str, output: str, rows: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.bool_]:
-        fine = finite_rows(rows)
-        for row in np.flatnonzero(~fine).tolist():
-            kind = "NaN" if np.isnan(rows[row]).any() else "Inf"
-            self._non_finite.setdefault((whose, output), _NonFinite(0, names[row], kind)).images += 1
-        return fine
+    def _error(self, output: str, got: NDArray[Any], expected: NDArray[Any], names: Sequence[str]) -> NDArray[np.float64]:
+        if got.shape != expected.shape:
+            what = f"{self.who}: output {output} has shape {got.shape}, the reference's {expected.shape}"
+            raise CheckFailed(what, "build the engine again")
+        errors = self._errors.setdefault(output, Errors(output, self.task.tolerances.get(output)))
+        return errors.add(got, expected, names)
+
+    def _remember(
+        self,
+        far: NDArray[np.float64],
+        outputs: list[str],
+        names: Sequence[str],
+        answers: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+        labels: NDArray[np.int64] | None,
+    ) -> None:
+        """Keeps the images that are farthest from the reference; of equal ones the first."""
+        worst, which = far.max(axis=0), far.argmax(axis=0)
+        for row in np.argsort(-worst, kind="stable")[:WORST].tolist():
+            error = float(worst[row])
+            best = [self.task.name(int(scores[row].argmax())) for scores in answers] if answers else [None, None]
+            image = WorstImage(
+                name=names[row],
+                output=outputs[which[row]],
+                error=error if np.isfinite(error) else None,
+                answer=best[0],
+                reference=best[1],
+                label=None if labels is None else self.task.name(int(labels[row])),
+            )
+            self._worst.append((error, -(self.images + row), image))
+        self._worst = heapq.nlargest(WORST, self._worst, key=lambda entry: entry[:2])
 
     def faults(self) -> list[str]:
-        """NaN and Inf, a sentence for each output that held any."""
-        return [
-            f"{self.who}: {whose} output {output} holds {found.kind} for {found.images} of {self.images} images, first {found.first}"
-            for (whose, output), found in self._non_finite.items()
-        ]
+        """NaN and Inf, and tolerances that are not kept: a sentence for each output."""
+        said = []
+        for errors in self._errors.values():
+            found = errors.report()
+            for seen in found.non_finite:
+                holds = f"holds {seen.kind} for {seen.images} of {self.images} images, first {seen.first}"
+                said.append(f"{self.who}: {_WHOSE[seen.whose]} output {found.name} {holds}")
+            kept = found.tolerance
+            if kept is not None and kept.beyond_percent:
+                limits = f"beyond rtol {kept.rtol:g} and atol {kept.atol:g}"
+                said.append(
+                    f"{self.who}: {kept.beyond_percent:.3g} % of output {found.name} is {limits} (largest error {_short(found.max)})"
+                )
+        return said
 
     def report(self) -> Accuracy:
         """The figures so far."""
-        errors = [] if self._non_finite else list(self._errors.values())
-        noisy = [value for value in (e.sqnr_db() for e in errors) if value is not None]
+        outputs = tuple(errors.report() for errors in self._errors.values())
+        errors = [] if any(output.non_finite for output in outputs) else outputs
         shares = self.classes.shares() if self.classes else dict.fromkeys(Classes.FIELDS)
         return Accuracy(
             images=self.images,
-            max_abs_error=max((e.max_abs for e in errors), default=None),
-            cosine=min((e.cosine / self.images for e in errors), default=None),
-            sqnr_db=min(noisy, default=None),
+            max_abs_error=max((e.max for e in errors if e.max is not None), default=None),
+            cosine=min((e.cosine for e in errors if e.cosine is not None), default=None),
+            sqnr_db=min((e.sqnr_db for e in errors if e.sqnr_db is not None), default=None),
             undecided=self.classes.undecided if self.classes else None,
+            outputs=outputs,
+            paired=self.classes.paired() if self.classes else None,
+            classes=self.classes.drops(self.task.name) if self.classes else (),
+            worst=tuple(image for *_, image in self._worst),
+            verification=self.pairs.report() if self.pairs else None,
             **shares,
         )
 
 
-def _rows(value: NDArray[Any]) -> NDArray[np.float64]:
-    return value.reshape(len(value), -1).astype(np.float64)
+def _short(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from se_deploy.verify.intervals import Interval, share
+from se_deploy.verify.paired import paired
+from se_deploy.verify.report import ClassDrop, Paired
 
 #: The reference is undecided where its two best probabilities are closer than this.
 UNDECIDED = 0.02
@@ -35,6 +37,11 @@ class Classes:
     top1: int = 0
     top5: int = 0
     top1_reference: int = 0
+    #: Images of each class, and those that engine, reference and both of them got right: (4, classes).
+    by_class: NDArray[np.int64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.by_class = np.zeros((4, self.count), np.int64)
 
     def add(self, got: NDArray[np.float64], expected: NDArray[np.float64], labels: NDArray[np.int64] | None) -> None:
         """One batch of scores, (N, classes) each, and the images' classes where they are known."""
@@ -47,10 +54,13 @@ class Classes:
         self.undecided += int((~decided).sum())
         if labels is not None:
             rank = ranks(got, labels)
+            right, right_reference = fine & (rank == 0), fine_reference & (ranks(expected, labels) == 0)
             self.labelled += len(labels)
-            self.top1 += int((fine & (rank == 0)).sum())
+            self.top1 += int(right.sum())
             self.top5 += int((fine & (rank < 5)).sum())
-            self.top1_reference += int((fine_reference & (ranks(expected, labels) == 0)).sum())
+            self.top1_reference += int(right_reference.sum())
+            for row, hits in enumerate((np.ones_like(right), right, right_reference, right & right_reference)):
+                self.by_class[row] += np.bincount(labels[hits], minlength=self.count)
 
     def shares(self) -> dict[str, Interval | None]:
         """Each of FIELDS in percent, with its interval; None where nothing was counted."""
@@ -61,6 +71,20 @@ class Classes:
             "top5": share(self.top5, self.labelled) if self.count > 5 else None,
             "top1_reference": share(self.top1_reference, self.labelled),
         }
+
+    def paired(self) -> Paired | None:
+        """The engine's top-1 against the reference's on the same images; None without labels."""
+        count, right, right_reference, both = (int(value) for value in self.by_class.sum(axis=1))
+        return paired(both, right - both, right_reference - both, count - right - right_reference + both)
+
+    def drops(self, name: Callable[[int], str]) -> tuple[ClassDrop, ...]:
+        """Every class that has images, those that lost most first; `name` gives a class's."""
+        found = []
+        for index, (images, right, reference, _) in enumerate(self.by_class.T.tolist()):
+            if images:
+                top1, wanted = 100 * right / images, 100 * reference / images
+                found.append(ClassDrop(name=name(index), images=images, top1=top1, top1_reference=wanted, drop=wanted - top1))
+        return tuple(sorted(found, key=lambda c: -c.drop))
 
 
 def finite_rows(values: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import mean, median
 
 import numpy as np
 
 from se_deploy.artifacts import Progress, silent
-from se_deploy.verify.report import Latency
+from se_deploy.verify.report import Histogram, Latency, Warmup
 
 Call = Callable[[], object]
 
@@ -22,12 +23,36 @@ REST = 0.06
 BUSY = 1.5
 #: Calls that warm up at least, however slow they are.
 FEWEST_WARMUPS = 3
+#: A callable is steady where the medians of its last two windows (of a fifth of the warm-up each) differ by less than this share.
+STEADY = 0.05
+#: Who is not steady by then is warmed up no longer than so many times what was asked for.
+LONGEST_WARMUP = 3
+#: Bins of a histogram; the slowest hundredth goes into the last one.
+BINS = 40
+
+
+@dataclass(frozen=True)
+class Warm:
+    """How a callable was warmed up, and the seconds that a call took in the end."""
+
+    report: Warmup
+    call: float
+
+
+def warmed(calls: Mapping[str, Call], seconds: float) -> dict[str, Warm]:
+    """Calls each callable for so many seconds, and on until it is steady, but no longer than three times that."""
+    return {name: _warmed(call, seconds) for name, call in calls.items()}
 
 
 def interleaved(
-    calls: Mapping[str, Call], *, warmup: float, duration: float, what: str = "measuring", progress: Progress = silent
+    calls: Mapping[str, Call],
+    steady: Mapping[str, Warm],
+    *,
+    duration: float,
+    what: str = "measuring",
+    progress: Progress = silent,
 ) -> dict[str, list[list[float]]]:
-    """Measures each callable for about `duration` seconds, after `warmup` seconds unmeasured.
+    """Measures each callable, warm already, for about `duration` seconds.
 
     Each round takes one block of each, the order turned round every time. A callable's blocks all have the same number of calls, so
     that the mean of its blocks is the mean of its calls. Before a block there is a rest, and where it has several calls one is unmeasured.
@@ -35,8 +60,7 @@ def interleaved(
     Returns:
         Milliseconds: for each callable its blocks, block k of all measured in the same round.
     """
-    steady = {name: _warmed(call, warmup) for name, call in calls.items()}
-    counts = {name: max(1, round(duration / BLOCKS / seconds)) for name, seconds in steady.items()}
+    counts = {name: max(1, round(duration / BLOCKS / warm.call)) for name, warm in steady.items()}
     blocks: dict[str, list[list[float]]] = {name: [] for name in calls}
     order, rounds, spent = list(calls), 0, 0.0
     while rounds < FEWEST_BLOCKS or spent < duration * len(calls):
@@ -56,12 +80,32 @@ def _block(call: Call, count: int) -> list[float]:
     return [1000 * _seconds(call) for _ in range(count)]
 
 
-def _warmed(call: Call, warmup: float) -> float:
-    """Calls until the time is over; the seconds a call took in the end."""
-    seconds: list[float] = []
-    while len(seconds) < FEWEST_WARMUPS or sum(seconds) < warmup:
-        seconds.append(_seconds(call))
-    return median(seconds[len(seconds) // 2 :])
+def _warmed(call: Call, seconds: float) -> Warm:
+    times: list[float] = []
+    window, steady = seconds / 5, False
+    spent = checked = 0.0
+    while len(times) < FEWEST_WARMUPS or spent < seconds or (not steady and spent < LONGEST_WARMUP * seconds):
+        times.append(_seconds(call))
+        spent += times[-1]
+        if spent >= seconds and spent - checked >= window:  # seldom, so that looking does not disturb what is looked at
+            checked, steady = spent, _steady(times, window)
+    report = Warmup(seconds=spent, calls=len(times), steady=_steady(times, window))
+    return Warm(report, median(times[len(times) // 2 :]))
+
+
+def _steady(times: Sequence[float], window: float) -> bool:
+    """Whether the last two windows' medians agree; a window has `window` seconds, and at least one call."""
+    medians, end = [], len(times)
+    for _ in range(2):
+        start, spent = end, 0.0
+        while start > 0 and (spent < window or start == end):
+            start -= 1
+            spent += times[start]
+        if start == end:
+            return False
+        medians.append(median(times[start:end]))
+        end = start
+    return abs(medians[0] - medians[1]) <= STEADY * medians[1]
 
 
 def _seconds(call: Call) -> float:
@@ -88,3 +132,13 @@ def summary(blocks: Sequence[Sequence[float]]) -> Latency:
 def block_means(blocks: Sequence[Sequence[float]]) -> list[float]:
     """The mean of each block, for a paired comparison."""
     return [mean(block) for block in blocks]
+
+
+def histogram(blocks: Sequence[Sequence[float]]) -> Histogram:
+    """Counts of all calls in bins of equal width up to the 99th percentile, and a last one for what is slower."""
+    times = np.array([value for block in blocks for value in block])
+    low, high, top = (float(value) for value in np.percentile(times, (0, 99, 100)))
+    edges = np.linspace(low, high if high > low else low + max(low, 1e-6), BINS)
+    edges = np.append(edges, max(top, 2 * edges[-1] - edges[-2]))
+    counts, _ = np.histogram(times, edges)
+    return Histogram(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))

@@ -11,6 +11,84 @@ from se_deploy.errors import CheckFailed
 from se_deploy.verify.intervals import Interval
 
 
+class NonFinite(Record):
+    """Images whose values of an output held NaN (or, without any, Inf), and the first of them."""
+
+    whose: str
+    kind: str
+    images: int
+    first: str
+
+
+class ToleranceResult(Record):
+    """The tolerance that was asked for, and the share of elements (percent) that pass both of its limits."""
+
+    rtol: float
+    atol: float
+    beyond_percent: float
+    passed: bool
+
+
+class OutputError(Record):
+    """One output's absolute errors over all elements of all images; `shape` is one image's, without the batch.
+
+    `p99` is right to 0.8 %. `cosine` is the mean over images. `iou` is of cells above 0.5, for maps whose reference stays in 0-1.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    max: float | None
+    mean: float | None
+    p99: float | None
+    cosine: float | None
+    cosine_min: float | None
+    sqnr_db: float | None
+    iou: float | None
+    tolerance: ToleranceResult | None
+    non_finite: tuple[NonFinite, ...]
+
+
+class Paired(Record):
+    """McNemar's exact test of engine against reference: images on which one alone is right, and the drop in percentage points."""
+
+    only_engine: int
+    only_reference: int
+    p: float
+    drop: Interval
+
+
+class ClassDrop(Record):
+    """One class: its images, and the percent of them that each got right."""
+
+    name: str
+    images: int
+    top1: float
+    top1_reference: float
+    drop: float
+
+
+class WorstImage(Record):
+    """An image on which an output is farthest from the reference's: |error| / |reference| (None: not finite), and the answers."""
+
+    name: str
+    output: str
+    error: float | None
+    answer: str | None
+    reference: str | None
+    label: str | None
+
+
+class Verification(Record):
+    """Pairs judged same or different by the cosine of their embeddings, by ten folds as in Labelled Faces in the Wild."""
+
+    pairs: int
+    same: int
+    accuracy: Interval
+    accuracy_reference: Interval
+    paired: Paired
+    max_cosine_change: float
+
+
 class Accuracy(Record):
     """An engine's outputs against the reference's on the same inputs.
 
@@ -31,6 +109,12 @@ class Accuracy(Record):
     #: Images on which the reference's own two best probabilities differ by less than 0.02; None without class scores.
     undecided: int | None
     agreement_decided: Interval | None
+    outputs: tuple[OutputError, ...] = ()
+    #: With labels only, as are `classes`: those with the largest drop first.
+    paired: Paired | None = None
+    classes: tuple[ClassDrop, ...] = ()
+    worst: tuple[WorstImage, ...] = ()
+    verification: Verification | None = None
 
 
 class Latency(Record):
@@ -43,6 +127,29 @@ class Latency(Record):
     p95: float
     p99: float
     n: int
+
+
+class Histogram(Record):
+    """Counts of calls between neighbouring edges (ms), one edge more than counts; the last bin takes the slowest call."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+class Warmup(Record):
+    """Calls before measuring, and whether they had become steady: the last two windows' medians within 5 %."""
+
+    seconds: float
+    calls: int
+    steady: bool
+
+
+class Versus(Record):
+    """A baseline that was measured in the same rounds: its mean latency over the engine's."""
+
+    name: str
+    latency_ms: Latency
+    speedup: Interval
 
 
 class Run(Record):
@@ -61,6 +168,27 @@ class Run(Record):
     throughput: float
     #: The reference's mean latency over the engine's, measured in turns.
     speedup: Interval
+    threads: int
+    warmup: Warmup
+    histogram_ms: Histogram
+    baselines: tuple[Versus, ...] = ()
+
+
+class Included(Record):
+    """What a latency holds: copies to and from the device, and decoding and preprocessing of images."""
+
+    copies: bool = True
+    preprocessing: bool = False
+
+
+class ReferenceRun(Record):
+    """The reference at one batch size, measured in turns with the engines of that size."""
+
+    batch: int
+    threads: int
+    latency_ms: Latency
+    throughput: float
+    histogram_ms: Histogram
 
 
 class Reference(Record):
@@ -68,6 +196,8 @@ class Reference(Record):
 
     kind: Literal["pytorch", "onnx"]
     latency_ms: Latency
+    #: By batch size, in the order in which they were measured.
+    batches: tuple[ReferenceRun, ...] = ()
 
 
 class BenchReport(Record):
@@ -76,8 +206,11 @@ class BenchReport(Record):
     runs: tuple[Run, ...]
     reference: Reference
     passed: bool
+    included: Included = Included()
+    #: Milliseconds for an image's decoding and preprocessing, on one of the threads that do it; None without images.
+    preprocess_ms: float | None = None
     #: Host threads of engines and reference alike; not part of the JSON contract, nor are the next two.
-    threads: int = Field(exclude=True)
+    threads: tuple[int, ...] = Field(exclude=True)
     #: What did not pass, a sentence each.
     failures: tuple[str, ...] = Field(default=(), exclude=True)
     #: Remarks a user should read.

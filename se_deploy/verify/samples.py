@@ -76,13 +76,17 @@ class Probes:
 
 @dataclass(frozen=True)
 class Pictures:
-    """A user's images, prepared as the manifest says; `labels` holds class indices of `paths`, or is None."""
+    """A user's images, prepared as the manifest says; `labels` holds class indices of `paths`, or is None.
+
+    `workers` threads decode ahead. Neighbours of differing sizes, where the network takes those, go into chunks of their own.
+    """
 
     images: Images
     paths: list[Path]
     labels: Mapping[Path, int] | None
     spec: InputSpec
     how: Preprocess
+    workers: int = 0
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -95,8 +99,11 @@ class Pictures:
         """
         waiting: list[tuple[Path, NDArray[np.float32]]] = []
         seen = 0
-        for path, pixels in self.images.read(self.how, self.paths):
-            check_size(path, pixels, waiting[0][1].shape if waiting else self.spec.shape[1:])
+        for path, pixels in self.images.read(self.how, self.paths, self.workers):
+            check_size(path, pixels, self.spec.shape[1:])
+            if waiting and pixels.shape != waiting[0][1].shape:
+                yield self._chunk(waiting)
+                waiting = []
             waiting.append((path, pixels))
             seen += 1
             if len(waiting) == size:

@@ -30,11 +30,11 @@ def test_a_table_on_stdout_and_remarks_on_stderr(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     for heading in ("engine", "backend", "precision", "batch", "size", "agreement", "top-1", "p50", "p99", "images/s", "speed-up"):
         assert heading in done.stdout
-    rows = [line.split() for line in done.stdout.splitlines() if "engines/small/engine.onnx" in line]
+    rows = [line.split() for line in done.stdout.splitlines() if "engines/small/engine.onnx" in line and "onnxruntime" in line]
     assert [row[1:4] for row in rows] == [["onnxruntime", "fp32", "1"], ["onnxruntime", "fp32", "3"]]
     assert "100.00 % [80.64, 100.00]" in done.stdout
     said = " ".join(done.stdout.split())
-    assert "host memory to host memory, preprocessing left out; 1 thread(s) for the engine and for PyTorch, measured in turns" in said
+    assert "host memory to host memory, copies included, preprocessing left out; 1 thread(s) for the engine and for PyTorch" in said
     assert "note: taking the newest engine, engines/small/engine.onnx" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -44,7 +44,7 @@ def test_json_is_one_object_and_a_limit_exits_3_after_it(folder: Path) -> None:
     assert done.returncode == 3
     (line,) = done.stdout.splitlines()
     report = json.loads(line)
-    assert list(report) == ["runs", "reference", "passed"]
+    assert list(report) == ["runs", "reference", "passed", "included", "preprocess_ms"]
     assert report["passed"] is False
     agreement = report["runs"][0]["accuracy"]["agreement"]["value"]
     assert agreement < 99.5

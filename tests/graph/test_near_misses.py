@@ -175,6 +175,20 @@ def test_double_precision() -> None:
     check_left_alone(plain, ["double-precision"])
 
 
+@pytest.mark.parametrize(
+    "count",
+    [
+        "z = Shape(x)  i2 = Constant <value_int = 2> ()  n = Gather(z, i2)  k = Cast <to = 1> (n)  p = Div(m, k)",
+        "z = Shape(x)  i1 = Constant <value_ints = [1, 2]> ()  c = Gather(z, i1)  n = ReduceProd <keepdims = 0> (c)  k = Cast <to = 1> (n)  p = Div(m, k)",
+        "p = Identity(m)",
+    ],
+    ids=["height-alone", "channels-and-height", "not-divided"],
+)
+def test_sum_over_a_map_of_open_size_that_is_no_mean(count: str) -> None:
+    body = f"e = Constant <value_ints = [2, 3]> ()  m = ReduceSum(x, e)  {count}  {FCS}  y = Mul(x, g)"
+    check_left_alone(model(body, x="float[N, 8, H, W] x", y="float[N, 8, H, W] y"), ["pool-sum"])
+
+
 UNRELATED = {
     "silu": "s = Sigmoid(x)  y = Mul(x, s)",
     "attention-over-positions": "h = Conv <pads = [1, 1, 1, 1]> (x, K)  g = Sigmoid(h)  y = Mul(x, g)",
@@ -193,7 +207,9 @@ def test_unrelated(kind: str) -> None:
 
 
 def test_head_of_a_classifier() -> None:
-    check_left_alone(model(f"{GAP}  f = Flatten(p)  h = Gemm(f, w1t, b1)  a = Relu(h)  v = Gemm(a, w2t, b2)  y = Sigmoid(v)", y="float[N, 8] y"), [])
+    check_left_alone(
+        model(f"{GAP}  f = Flatten(p)  h = Gemm(f, w1t, b1)  a = Relu(h)  v = Gemm(a, w2t, b2)  y = Sigmoid(v)", y="float[N, 8] y"), []
+    )
 
 
 def test_block_on_a_map_decoded_from_a_pooled_vector() -> None:
@@ -219,5 +235,6 @@ def test_block_behind_a_partial_mean(between: str) -> None:
         "g = Sigmoid(v)  y = Mul(k, g)"
     )
     check(
-        model(body, x="float[N, 8, 5, 9] w0", y="float[N, 8, 9] y"), ["ReduceMean", *["Relu"] * (between == "Relu"), "relu_sigmoid_skip_none_then_none"]
+        model(body, x="float[N, 8, 5, 9] w0", y="float[N, 8, 9] y"),
+        ["ReduceMean", *["Relu"] * (between == "Relu"), "relu_sigmoid_skip_none_then_none"],
     )

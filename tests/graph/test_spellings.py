@@ -35,6 +35,18 @@ def test_pool(spelling: str) -> None:
     check(model(f"{POOLS[spelling]} {FCS} y = Mul(x, g)"), [RELU])
 
 
+OPEN_SUMS = {
+    "gathered": "z = Shape(x)  i2 = Constant <value_int = 2> ()  i3 = Constant <value_int = 3> ()  c2 = Gather(z, i2)  c3 = Gather(z, i3)  n = Mul(c2, c3)",
+    "sliced-and-multiplied": "z = Shape <start = 2> (x)  n = ReduceProd <keepdims = 0> (z)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", OPEN_SUMS)
+def test_sum_over_a_map_of_open_size(spelling: str) -> None:
+    body = f"e = Constant <value_ints = [2, 3]> ()  m = ReduceSum(x, e)  {OPEN_SUMS[spelling]}  k = Cast <to = 1> (n)  p = Div(m, k)  {FCS}  y = Mul(x, g)"
+    check(model(body, x="float[N, 8, H, W] x", y="float[N, 8, H, W] y"), [RELU])
+
+
 def test_reduce_mean_with_axes_as_input() -> None:
     check(model(f"e = Constant <value_ints = [2, 3]> ()  p = ReduceMean <keepdims = 1> (x, e)  {FCS}  y = Mul(x, g)", opset=18), [RELU])
 
@@ -274,7 +286,9 @@ def test_channels_last_between_transposes_and_with_residual() -> None:
         "r = Transpose <perm = [0, 2, 3, 1]> (x)  q = Add(k, r)  f = Relu(q)  y = Transpose <perm = [0, 3, 1, 2]> (f)"
     )
     plain = model(body)
-    result = check(plain, ["Conv", "Transpose", "Transpose", "Transpose", "Transpose", "relu_sigmoid_skip_add_then_relu", "Transpose", "Transpose"])
+    result = check(
+        plain, ["Conv", "Transpose", "Transpose", "Transpose", "Transpose", "relu_sigmoid_skip_add_then_relu", "Transpose", "Transpose"]
+    )
     assert result.found.matches[0].channels_last
 
 
@@ -319,4 +333,7 @@ def test_nodes_that_no_output_needs_are_no_readers() -> None:
 
 
 def test_pooled_map_may_have_other_readers() -> None:
-    check(model(f"z = Conv(x, P)  p = GlobalAveragePool(z)  {FCS}  s = Mul(z, g)  t = Relu(z)  y = Add(s, t)"), ["Conv", "Relu", "relu_sigmoid_skip_add_then_none"])
+    check(
+        model(f"z = Conv(x, P)  p = GlobalAveragePool(z)  {FCS}  s = Mul(z, g)  t = Relu(z)  y = Add(s, t)"),
+        ["Conv", "Relu", "relu_sigmoid_skip_add_then_none"],
+    )

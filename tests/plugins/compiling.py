@@ -27,14 +27,13 @@ FLAGS = (
     "-fno-strict-aliasing",
     "-U_FORTIFY_SOURCE",
 )
-INCLUDES = (f"-I{TESTS}", f"-I{TESTS / 'include'}", f"-I{KERNELS}")
 ASAN = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
 #: device.cu asks the CUDA runtime and nothing else.
 SOURCES = sorted(p.name for p in KERNELS.glob("*.cu") if p.name != "device.cu")
 
 
-def compiled(program: Path, *flags: str, kernels: tuple[str, ...] = tuple(SOURCES)) -> Path:
-    """`program` (a .cpp file) with the kernels, compiled by g++; kept in the temporary directory under a hash of all sources.
+def compiled(program: Path, *flags: str, kernels: tuple[str, ...] = tuple(SOURCES), folder: Path = KERNELS) -> Path:
+    """`program` (a .cpp file) with the kernels of `folder`, compiled by g++; kept in the temporary directory under a hash of all sources.
 
     Skips the test where there is no g++.
     """
@@ -42,25 +41,26 @@ def compiled(program: Path, *flags: str, kernels: tuple[str, ...] = tuple(SOURCE
     if compiler is None:
         pytest.skip("g++ is not installed; apt-get install g++")
     digest = hashlib.sha256(repr((FLAGS, flags, kernels, program.read_bytes())).encode())
-    for path in sorted([*KERNELS.glob("*"), *TESTS.rglob("*.h")]):
+    for path in sorted([*folder.glob("*"), *TESTS.rglob("*.h")]):
         digest.update(path.read_bytes())
-    folder = Path(tempfile.gettempdir()) / f"se-deploy-simt-{os.getuid()}" / digest.hexdigest()[:20]
-    binary = folder / program.stem
+    kept = Path(tempfile.gettempdir()) / f"se-deploy-simt-{os.getuid()}" / digest.hexdigest()[:20]
+    binary = kept / program.stem
     if not binary.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as work:
-            sources = [program, *(KERNELS / name for name in kernels)]
+        kept.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept) as work:
+            includes = [f"-I{path}" for path in (TESTS, TESTS / "include", folder)]
+            sources = [program, *(folder / name for name in kernels)]
             with ThreadPoolExecutor(2) as pool:
-                objects = list(pool.map(lambda source: _object(compiler, source, Path(work), flags), sources))
+                objects = list(pool.map(lambda source: _object(compiler, source, Path(work), [*includes, *flags]), sources))
             built = Path(work) / program.stem
             _run([compiler, *flags, *map(str, objects), "-o", str(built)])
             built.replace(binary)
     return binary
 
 
-def _object(compiler: str, source: Path, work: Path, flags: tuple[str, ...]) -> Path:
+def _object(compiler: str, source: Path, work: Path, flags: list[str]) -> Path:
     target = work / f"{source.name}.o"
-    _run([compiler, *FLAGS, *flags, *INCLUDES, "-x", "c++", "-c", str(source), "-o", str(target)])
+    _run([compiler, *FLAGS, *flags, "-x", "c++", "-c", str(source), "-o", str(target)])
     return target
 
 

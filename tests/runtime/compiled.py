@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from se_deploy.backends.cpp.compiling import headers
+from se_deploy.backends.cpp.compiling import headers, library
 from se_deploy.backends.cpp.loader import onnxruntime_library
 from se_deploy.files import runtime_sources
 
@@ -62,6 +62,13 @@ def build(target: str, *options: str, compiler: str = "c++") -> Path:
             run(["cmake", "-S", str(runtime_sources()), "-B", str(place), *words])
             run(["cmake", "--build", str(place), "--target", target.removeprefix("lib").removesuffix(".so"), "--parallel", "2"])
     return place / target
+
+
+def loader() -> Path:
+    """The library that `bench --runtime cpp` compiles, with the header that tests found."""
+    tools("cmake", "c++")
+    os.environ["SE_ONNXRUNTIME_INCLUDE"] = str(header())
+    return library()
 
 
 def run(words: list[str]) -> str:

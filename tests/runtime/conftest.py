@@ -9,7 +9,7 @@ from tests.runtime import compiled
 
 @pytest.fixture(scope="session")
 def library() -> Path:
-    return compiled.build("libse_runtime.so")
+    return compiled.loader()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ _DRIVER = """
 #include <string.h>
 static int zero(void) {{ return 0; }}
 int cuInit(unsigned flags) {{ return {init}; }}
+int cuDriverGetVersion(int* version) {{ *version = {cuda}; return 0; }}
 int cuDeviceGetCount(int* count) {{ *count = {count}; return 0; }}
 int cuDeviceGet(int* device, int number) {{ *device = number; return 0; }}
 int cuDeviceGetName(char* name, int room, int device) {{ strncpy(name, "Stub GPU", room); return 0; }}
@@ -43,10 +44,10 @@ def tensorrt(folder: Path, version: int, name: str = "libnvinfer.so.10") -> Path
     return _compiled(_TENSORRT.format(version=version), folder, name)
 
 
-def driver(folder: Path, *, init: int = 0, count: int = 1, capability: tuple[int, int] = (8, 9)) -> Path:
+def driver(folder: Path, *, init: int = 0, count: int = 1, capability: tuple[int, int] = (8, 9), cuda: int = 13000) -> Path:
     """A libcuda.so.1 in a folder for LD_LIBRARY_PATH."""
     major, minor = capability
-    return _compiled(_DRIVER.format(init=init, count=count, major=major, minor=minor), folder, "libcuda.so.1").parent
+    return _compiled(_DRIVER.format(init=init, count=count, major=major, minor=minor, cuda=cuda), folder, "libcuda.so.1").parent
 
 
 def _compiled(source: str, folder: Path, name: str) -> Path:

@@ -142,6 +142,7 @@ def test_damaged_files_never_crash(sanitized: Path, tmp_path: Path, seed: int) -
         assert classify(sanitized, engine, str(tmp_path / kind)).returncode in (0, 1)
 
 
+@pytest.mark.slow
 def test_the_packaged_project_builds_and_answers(tmp_path: Path) -> None:
     """`package --cpp`, `cmake -B build`, `cmake --build build`, and the classes that Python finds."""
     compiled.tools("cmake", "c++")

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from se_deploy import artifacts
+from se_deploy import artifacts, build, package
 from se_deploy.artifacts import EngineManifest
+from se_deploy.errors import PackageError
 from tests.runtime import stubs
 from tests.runtime.test_sample import classify
 from tests.serving import engines
+from tests.stages import exports
 
 pytestmark = pytest.mark.usefixtures("sanitized")
 
@@ -132,3 +134,15 @@ def test_the_real_rtx_library_opens_and_the_missing_gpu_is_told_first(sanitized:
     assert "no GPU here: no CUDA-capable device is detected" in line
     line = refused(sanitized, plan, SE_TENSORRT=str(library), LD_LIBRARY_PATH=str(stubs.driver(tmp_path / "gpu")))
     assert "compiled with the headers of TensorRT 10.14.1, and the library is TensorRT-RTX 1.7.1" in line
+
+
+def test_a_real_rtx_plan_is_refused_by_packaging_and_told_by_the_loader(sanitized: Path, tmp_path: Path) -> None:
+    """Built here, without a GPU, by TensorRT-RTX itself."""
+    if find_spec("tensorrt_rtx") is None:
+        pytest.skip("tensorrt-rtx-cu13 is not installed: pip install 'se-deploy[rtx]'")
+    made = build(exports.directory(tmp_path), fp32=True, backend="tensorrt-rtx", target=["sm_89"], plugin="off")
+    with pytest.raises(PackageError, match="a stock Triton cannot load a TensorRT-RTX plan"):
+        package(made.output, triton=tmp_path / "models")
+    project = package(made.output, cpp=tmp_path / "project").output
+    line = refused(sanitized, project / "model/engine.plan", LD_LIBRARY_PATH=str(stubs.driver(tmp_path / "none", init=100)))
+    assert "needs TensorRT-RTX 1, which is not here" in line

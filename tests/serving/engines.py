@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import onnx
+import onnx.parser
 
 from se_deploy import artifacts, build
-from se_deploy.artifacts import EngineManifest, FileRef, PluginRef, Preprocess
+from se_deploy.artifacts import EngineManifest, FileRef, InputSpec, OutputSpec, PluginRef, Preprocess, SourceRef
 from tests.quant import small
 from tests.stages import exports
 
@@ -29,6 +30,48 @@ def engine(
     outputs = manifest.outputs if batch is None else (manifest.outputs[0].model_copy(update={"shape": (batch, small.CLASSES)}),)
     artifacts.write(manifest.model_copy(update={"labels": labels, "outputs": outputs}), path)
     return build(place).output
+
+
+def odd(folder: Path) -> Path:
+    """An engine that takes no pictures: two inputs, one of integers, and two outputs, one a number for each row."""
+    text = """
+        <ir_version: 8, opset_import: ["" : 17]>
+        odd (float[N, 4] a, int64[N, 2] b) => (float[N] sum, float[N, 4] both) {
+            wide = Cast<to = 1>(b)
+            one = Constant<value = int64[1] {1}>()
+            row = ReduceSum<keepdims = 1>(wide, one)
+            both = Add(a, row)
+            sum = ReduceSum<keepdims = 0>(both, one)
+        }
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "engine.onnx"
+    onnx.save(onnx.parser.parse_model(text), path)
+
+    def spec(name: str, dtype: str, size: int) -> InputSpec:
+        return InputSpec(name=name, dtype=dtype, shape=("N", size), min=(1, size), opt=(4, size), max=(16, size))
+
+    nothing = "0" * 64
+    manifest = EngineManifest(
+        name="odd",
+        backend="onnxruntime",
+        precision="fp32",
+        engine=FileRef.of(path),
+        model=FileRef(file="model.onnx", sha256=nothing),
+        source=SourceRef(file="odd.pt", sha256=nothing),
+        scales=None,
+        plugin=None,
+        versions={},
+        targets=(),
+        inputs=(spec("a", "float32", 4), spec("b", "int64", 2)),
+        outputs=(OutputSpec(name="sum", dtype="float32", shape=("N",)), OutputSpec(name="both", dtype="float32", shape=("N", 4))),
+        preprocess=Preprocess(),
+        labels=None,
+        se_blocks=0,
+        accuracy=None,
+    )
+    artifacts.write(manifest, Path(f"{path}.json"))
+    return path
 
 
 def changed(path: Path, **update: object) -> Path:

@@ -17,7 +17,7 @@ import tritonclient.http
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
-from se_deploy import client, package
+from se_deploy import build, client, package
 from se_deploy.errors import ServeError
 from se_deploy.images import decode, preprocess
 from tests.serving import engines
@@ -25,7 +25,19 @@ from tests.serving.server import Server, serving
 from tests.stages import exports
 
 pytestmark = pytest.mark.slow
-MODELS = ("small", "small_images", "small_preprocess", "fixed", "unlabelled", "planned", "planned_images", "planned_preprocess")
+MODELS = (
+    "small",
+    "small_images",
+    "small_preprocess",
+    "fixed",
+    "unlabelled",
+    "planned",
+    "planned_images",
+    "planned_preprocess",
+    "odd",
+    "half",
+    "int8",
+)
 CLIENTS, SECONDS = 32, 20.0
 
 
@@ -36,6 +48,7 @@ class Stage:
     server: Server
     engine: Path
     pictures: Path
+    others: dict[str, Path]
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +61,15 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     package(engines.engine(root, "fixed", batch=1), triton=repository)
     package(engines.engine(root, "unlabelled", labels=None), triton=repository, max_batch=4, instances=2)
     package(engines.plan(root), triton=repository, ensemble=True)
+    package(engines.odd(root / "odd"), triton=repository)
     pictures = exports.pictures(root / "imgs", 12)
+    half = build(exports.directory(root, name="half"), fp16=True).output
+    quantized = build(exports.directory(root, name="int8"), int8=True, calib=pictures).output
+    package(half, triton=repository)
+    package(quantized, triton=repository)
     Image.fromarray(np.arange(40 * 37, dtype=np.uint8).reshape(40, 37)).save(pictures / "grey.jpg")
     with serving(repository, strict=True) as server:
-        yield Stage(server, first, pictures)
+        yield Stage(server, first, pictures, {"half": half, "int8": quantized})
 
 
 def open_client(stage: Stage, protocol: str) -> tuple[ModuleType, object]:
@@ -76,12 +94,31 @@ def test_every_model_that_we_write_loads(stage: Stage, model: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-@pytest.mark.parametrize(("model", "batch"), [("small", 1), ("small", 8), ("small", 32), ("fixed", 1), ("unlabelled", 4), ("planned", 8)])
+@pytest.mark.parametrize(
+    ("model", "batch"),
+    [("small", 1), ("small", 8), ("small", 32), ("fixed", 1), ("unlabelled", 4), ("planned", 8), ("half", 8), ("int8", 8)],
+)
 def test_answers_are_onnx_runtimes_own(stage: Stage, protocol: str, model: str, batch: int) -> None:
     rows = np.random.default_rng(batch).standard_normal((batch, 3, 32, 32)).astype(np.float32)
     got = ask(stage, protocol, model, "x", rows)
     assert got.shape == (batch, 10)
-    np.testing.assert_allclose(got, engines.session_answers(stage.engine, rows), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(got, engines.session_answers(stage.others.get(model, stage.engine), rows), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_network_of_two_inputs_and_a_number_for_each_row_answers(stage: Stage, protocol: str) -> None:
+    module, connection = open_client(stage, protocol)
+    a, b = np.arange(12, dtype=np.float32).reshape(3, 4), np.arange(6).reshape(3, 2)
+    feeds = [module.InferInput("a", [3, 4], "FP32"), module.InferInput("b", [3, 2], "INT64")]
+    for feed, array in zip(feeds, (a, b), strict=True):
+        feed.set_data_from_numpy(array)
+    answer = connection.infer("odd", feeds)
+    both = a + b.sum(axis=1, keepdims=True)
+    assert np.array_equal(answer.as_numpy("both"), both)
+    assert np.array_equal(answer.as_numpy("sum").reshape(-1), both.sum(axis=1))
+    connection.close()
+    with pytest.raises(ServeError, match="model odd takes a TYPE_FP32, b TYPE_INT64, not one image"):
+        client(stage.server.http, "odd", stage.pictures)
 
 
 def test_both_versions_answer(stage: Stage) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
@@ -249,7 +250,7 @@ def test_latency_is_measured_in_turns_on_as_many_threads(here: Path) -> None:
     before = torch.get_num_threads()
     steps: list[str] = []
     report = quick(batch=[1, 4], duration=0.3, progress=lambda what, *_: steps.append(what))
-    assert (torch.get_num_threads(), report.threads) == (before, 1)
+    assert (torch.get_num_threads(), report.threads) == (before, (1,))
     for run in report.runs:
         times = run.latency_ms
         assert 0 < times.min <= times.p50 <= times.p90 <= times.p95 <= times.p99
@@ -268,6 +269,77 @@ def test_a_limit_on_p99(here: Path) -> None:
         f"engines/small/engine.onnx at batch 1: p99 {report.runs[0].latency_ms.p99:.3g} ms is above 1e-06 ms",
     )
     assert quick(max_p99=1e6).passed
+
+
+def test_baselines_are_timed_in_the_same_rounds(here: Path) -> None:
+    shutil.copy("engines/small/plain.onnx", "other_name.onnx")
+    report = quick(["engine.onnx", "weak_classifier.onnx"], baseline=["other_name.onnx", "engines/small/engine.onnx"], batch=[1, 2])
+    assert len(report.runs) == 4
+    for run in report.runs:
+        assert [versus.name for versus in run.baselines] == ["other_name.onnx", "engines/small/engine.onnx"]
+        for versus in run.baselines:
+            assert versus.speedup.value == pytest.approx(versus.latency_ms.mean / run.latency_ms.mean)
+            assert versus.speedup.low <= versus.speedup.value <= versus.speedup.high
+    assert report.runs[0].baselines[0].latency_ms == report.runs[2].baselines[0].latency_ms
+    with pytest.raises(ArtifactError, match=r"no engine none\.onnx"):
+        quick(baseline=["none.onnx"])
+    text = 'g (float[N, 3, 8, 8] x) => (float[N, 3, 8, 8] y) { y = Relu(x) }'
+    wrong = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {text}')
+    onnx.save(wrong, "wrong.onnx")
+    with pytest.raises(BackendError, match=r"the baseline wrong\.onnx takes \['N', 3, 8, 8\], small takes \[\[8, 3, 32, 32\]\]"):
+        quick(baseline=["wrong.onnx"])
+
+
+def test_several_counts_of_threads_are_measured_one_after_the_other(here: Path) -> None:
+    before = torch.get_num_threads()
+    report = quick(threads=[1, 2])
+    assert [(run.batch, run.threads) for run in report.runs] == [(1, 1), (1, 2)]
+    assert [(beside.batch, beside.threads) for beside in report.reference.batches] == [(1, 1), (1, 2)]
+    assert report.runs[0].accuracy == report.runs[1].accuracy
+    assert torch.get_num_threads() == before
+
+
+def test_a_tolerance_that_an_engine_passes_fails_the_report(here: Path) -> None:
+    assert quick(atol=["1e-3"]).passed
+    report = quick(["engine.onnx", "weak_classifier.onnx"], atol=["logits:1e-3"], rtol=["1e-3"])
+    assert len(report.failures) == 1
+    assert "weak_classifier.onnx at batch 1: 10 % of output logits is beyond rtol 0.001 and atol 0.001" in report.failures[0]
+    (output,) = report.runs[1].accuracy.outputs
+    assert output.tolerance is not None
+    assert output.tolerance.beyond_percent == pytest.approx(10)
+    with pytest.raises(ArtifactError, match="the network has no output y; its outputs are logits"):
+        quick(atol=["y:1"])
+
+
+def test_what_a_changed_weight_costs_is_told_by_class_and_by_a_paired_test(here: Path, imgs: Path) -> None:
+    accuracy = quick("weak_classifier.onnx", data=imgs).runs[0].accuracy
+    assert accuracy.paired is not None
+    assert accuracy.top1 is not None
+    assert accuracy.top1_reference is not None
+    lost = accuracy.top1_reference.value - accuracy.top1.value
+    assert accuracy.paired.drop.value == pytest.approx(lost)
+    assert accuracy.paired.drop.low <= lost <= accuracy.paired.drop.high
+    assert sum(found.drop * found.images for found in accuracy.classes) / 30 == pytest.approx(lost)
+    assert {found.name for found in accuracy.classes} == set("0123456789")
+    assert all((imgs / image.name).is_file() for image in accuracy.worst)
+    assert accuracy.worst[0].error == max(image.error or 0 for image in accuracy.worst)
+
+
+def test_embeddings_are_judged_by_pairs(here: Path, imgs: Path) -> None:
+    names = sorted(str(path.relative_to(imgs)) for path in imgs.rglob("*.png"))[:12]
+    lines = [f"{a},{b},{int(a[0] == b[0])}" for i, a in enumerate(names) for b in names[i + 1 :]]
+    (imgs / "pairs.csv").write_text("\n".join(lines))
+    report = quick(pairs=imgs / "pairs.csv")
+    accuracy = report.runs[0].accuracy
+    assert (accuracy.images, accuracy.agreement) == (12, None)
+    assert accuracy.verification is not None
+    assert accuracy.verification.pairs == len(lines) == 66
+    assert accuracy.verification.accuracy == accuracy.verification.accuracy_reference
+    assert quick(data=imgs, embeddings=True).runs[0].accuracy.images == 30
+    with pytest.raises(ImageError, match="--labels and --pairs exclude each other"):
+        quick(pairs=imgs / "pairs.csv", labels=imgs / "pairs.csv")
+    with pytest.raises(ImageError, match="--labels and --embeddings exclude each other"):
+        quick(embeddings=True, labels=imgs / "pairs.csv")
 
 
 # --- finding what belongs together ---
@@ -401,19 +473,21 @@ def test_engines_of_two_exports_have_each_its_own_reference(fresh: Path) -> None
 # --- the contract ---
 
 
-def test_json_has_exactly_the_contracts_keys(here: Path, imgs: Path) -> None:
+def test_json_has_the_contracts_keys_and_the_evidences(here: Path, imgs: Path) -> None:
     report = json.loads(quick(data=imgs).model_dump_json())
     times = {"min", "mean", "p50", "p90", "p95", "p99", "n"}
-    assert set(report) == {"runs", "reference", "passed"}
-    assert set(report["reference"]) == {"kind", "latency_ms"}
+    assert set(report) == {"runs", "reference", "passed", "included", "preprocess_ms"}
+    assert set(report["reference"]) == {"kind", "latency_ms", "batches"}
     (run,) = report["runs"]
     assert set(run) == {
         "engine", "backend", "precision", "device", "batch", "size_bytes",
         "accuracy", "latency_ms", "device_latency_ms", "throughput", "speedup",
-    }
+        "threads", "warmup", "histogram_ms", "baselines",
+    }  # fmt: skip
     shares = {"agreement", "top1", "top5", "top1_reference", "agreement_decided"}
-    assert set(run["accuracy"]) == {"images", "max_abs_error", "cosine", "sqnr_db", "undecided", *shares}
-    for interval in (run["speedup"], *(run["accuracy"][share] for share in shares)):
+    evidence = {"outputs", "paired", "classes", "worst", "verification"}
+    assert set(run["accuracy"]) == {"images", "max_abs_error", "cosine", "sqnr_db", "undecided", *shares, *evidence}
+    for interval in (run["speedup"], run["accuracy"]["paired"]["drop"], *(run["accuracy"][share] for share in shares)):
         assert set(interval) == {"value", "low", "high"}
     assert set(run["latency_ms"]) == set(report["reference"]["latency_ms"]) == times
     assert run["device_latency_ms"] is None

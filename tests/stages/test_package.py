@@ -21,6 +21,7 @@ from se_deploy.artifacts import EngineManifest, Preprocess
 from se_deploy.deploy import repository
 from se_deploy.errors import ArtifactError, PackageError, SeDeployError
 from se_deploy.files import sha256
+from se_deploy.stages.package import Contradiction
 from tests.deploy.schema import faults
 from tests.serving import engines
 
@@ -128,6 +129,41 @@ def test_an_ensemble_and_a_service_are_written_beside(plan: Path, tmp_path: Path
     assert "docker build -t planned-triton - < models/planned/Dockerfile" in (root / "planned/README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        {},
+        {"triton": "a", "cpp": "b"},
+        {"cpp": "b", "ensemble": True},
+        {"cpp": "b", "max_batch": 4},
+        {"cpp": "b", "version": 2},
+        {"triton": "a", "storage": "s3://x"},
+    ],
+)
+def test_words_that_exclude_each_other_are_refused(engine: Path, words: dict[str, object]) -> None:
+    with pytest.raises(Contradiction):
+        package(engine, **words)
+
+
+def test_a_cpp_project_is_written_beside_nothing_else(plan: Path, tmp_path: Path) -> None:
+    folder = package(plan, cpp=tmp_path / "project").output
+    assert {"CMakeLists.txt", "README.md", "runtime", "model"} == {path.name for path in folder.iterdir()}
+    assert set(tree(folder / "model")) == {"engine.plan", "engine.plan.json", "libse_plugin.so"}
+    assert not list(folder.rglob("fuzz"))
+    before = tree(folder)
+    with pytest.raises(PackageError, match="is there already; add --force"):
+        package(plan, cpp=folder)
+    (folder / "mine.cpp").write_text("int main() {}")
+    (folder / "CMakeLists.txt").write_text("# mine")
+    (folder / "model/old.plan").write_text("")
+    package(plan, cpp=folder, force=True)
+    assert tree(folder) == before | {"mine.cpp": b"int main() {}", "CMakeLists.txt": b"# mine"}
+    with pytest.raises(PackageError, match="is there already; name another folder"):
+        package(plan, cpp=tmp_path, force=True)
+    with pytest.raises(PackageError, match="the C\\+\\+ loader opens no engine of openvino"):
+        package(edited(plan, backend="openvino"), cpp=tmp_path / "other")
+
+
 def edited(plan: Path, **update: object) -> Path:
     return engines.changed(plan, **update)
 
@@ -172,6 +208,7 @@ REFUSED: dict[str, tuple[Callable[[Path], dict[str, object]], str]] = {
     "a profile of another rank": (lambda e: {"engine": _with(e, opt=(1,))}, "has sizes that no request can have"),
     "a profile of terabytes": (lambda e: {"engine": _with(e, max=(2**40, 3, 32, 32))}, "has sizes that no request can have"),
     "a profile that is not the shape's": (lambda e: {"engine": _with(e, opt=(8, 3, 16, 32))}, "has sizes that no request can have"),
+    "a container that is none": (lambda e: {"engine": e, "container": "latest"}, "--container latest: that is no container of Triton's"),
     "no engine": (lambda e: {"engine": e.with_name("none.onnx")}, "no engine"),
 }
 

@@ -1,3 +1,6 @@
+import gc
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,11 +54,29 @@ def test_another_size_than_the_networks_is_refused(root: Path) -> None:
         list(pictures(root, HOW.model_copy(update={"crop": 6})).chunks(2))
 
 
-def test_sizes_must_not_differ_within_a_batch(root: Path) -> None:
-    Image.new("RGB", (30, 12)).save(root / "9.png")
+def test_neighbours_of_other_sizes_come_in_chunks_of_their_own(root: Path) -> None:
+    Image.new("RGB", (30, 12)).save(root / "2.png")
     how = HOW.model_copy(update={"crop": None})
-    with pytest.raises(ImageError, match=r"9\.png is 3x8x20 after preprocessing, 3x8x10 is wanted"):
-        list(pictures(root, how, size="width").chunks(100))
+    chunks = list(pictures(root, how, size="width").chunks(100))
+    assert [chunk.feeds["x"].shape for chunk in chunks] == [(2, 3, 8, 10), (1, 3, 8, 20), (4, 3, 8, 10)]
+    assert [name for chunk in chunks for name in chunk.names] == [f"{i}.png" for i in range(7)]
+
+
+def test_threads_that_decode_ahead_give_the_same_in_the_same_order(root: Path) -> None:
+    (root / "3.png").write_bytes(b"no")
+    alone, together = pictures(root), replace(pictures(root), workers=3)
+    for one, other in zip(alone.chunks(2), together.chunks(2), strict=True):
+        assert one.names == other.names
+        assert (one.feeds["x"] == other.feeds["x"]).all()
+    assert alone.images.skipped == together.images.skipped == {"3.png": f"{root / '3.png'} is not a readable image"}
+    assert set(together.images.seconds) == set(together.paths)
+
+
+def test_threads_stop_when_the_reader_does(root: Path) -> None:
+    tried = replace(pictures(root), paths=pictures(root).paths * 50, workers=2)
+    next(tried.chunks(1))
+    gc.collect()
+    assert threading.active_count() == 1
 
 
 def test_nothing_readable_is_refused(tmp_path: Path) -> None:

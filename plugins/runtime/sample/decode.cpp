@@ -10,7 +10,7 @@ constexpr uint64_t kMaxPixels = uint64_t{1} << 28, kMaxSide = uint64_t{1} << 16;
 
 //: Numbers of a TIFF block, in its own byte order; 0 beyond its end.
 class Tiff {
-   public:
+ public:
     explicit Tiff(std::string_view bytes) : bytes_(bytes), big_(bytes.substr(0, 2) == "MM") {}
 
     uint32_t number(std::size_t at, std::size_t size) const {
@@ -23,7 +23,7 @@ class Tiff {
         return made;
     }
 
-   private:
+ private:
     std::string_view bytes_;
     bool big_;
 };

@@ -44,8 +44,7 @@ void inksToRgb(Image const& inks, Image& rgb) {
     std::size_t const count = static_cast<std::size_t>(inks.width) * inks.height;
     for (std::size_t k = 0; k < count; ++k) {
         int const left = inks.pixels[4 * k + 3];  // 255 - black, black being 255 - what the file holds
-        for (std::size_t c = 0; c < 3; ++c)
-            rgb.pixels[3 * k + c] = static_cast<uint8_t>(left - part(255 - inks.pixels[4 * k + c], left));
+        for (std::size_t c = 0; c < 3; ++c) rgb.pixels[3 * k + c] = static_cast<uint8_t>(left - part(255 - inks.pixels[4 * k + c], left));
     }
 }
 

@@ -39,7 +39,8 @@ Result<Words> read(int count, char** words) {
 }
 
 //: Prepares images one after another until the batch is full.
-Result<std::vector<float>> batchOf(std::vector<std::string> const& files, std::size_t first, std::size_t rows, Preprocess const& how, Picture& size) {
+Result<std::vector<float>> batchOf(std::vector<std::string> const& files, std::size_t first, std::size_t rows, Preprocess const& how,
+                                   Picture& size) {
     std::vector<float> made;
     for (std::size_t k = first; k < first + rows; ++k) {
         Result<se::sample::Decoded> const decoded = se::sample::decode(files[k]);
@@ -77,11 +78,12 @@ int classify(Words const& words) {
         if (!batch) return say(batch.error());
         std::size_t const full = input.shape[0] < 0 ? rows : most;  // a fixed batch is filled up with zeros
         batch.value().resize(batch.value().size() / rows * full);
-        Result<std::vector<View>> const got =
-            engine.value()->run({{input.name, input.type, {static_cast<int64_t>(full), size.channels, size.height, size.width}, batch.value().data()}});
+        Result<std::vector<View>> const got = engine.value()->run(
+            {{input.name, input.type, {static_cast<int64_t>(full), size.channels, size.height, size.width}, batch.value().data()}});
         if (!got) return say(got.error());
         View const& scores = got.value().front();
-        if (scores.type != Type::kFloat32) return say({"output " + scores.name + " is not float32", "write a program of your own around engine.h"});
+        if (scores.type != Type::kFloat32)
+            return say({"output " + scores.name + " is not float32", "write a program of your own around engine.h"});
         std::size_t const each = scores.size() / sizeof(float) / full;
         float const* values = static_cast<float const*>(scores.data);
         for (std::size_t k = 0; k < rows; ++k) print(words.images[first + k], values + k * each, each, manifest.labels);

@@ -110,6 +110,7 @@ inline int __dp4a(int a, int b, int sum) {
     return sum;
 }
 
+inline float __fdividef(float a, float b) { return a / b; }
 inline void __threadfence() {}
 inline void __stcs(uint4* to, const uint4& value) { *to = value; }
 inline uint4 __ldcs(const uint4* from) { return *from; }

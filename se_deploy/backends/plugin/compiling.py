@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
 from se_deploy.artifacts import Progress
 from se_deploy.backends.plugin import sources
 from se_deploy.backends.plugin.toolchain import Toolchain
-from se_deploy.errors import BackendError
+from se_deploy.errors import ArtifactError, BackendError
 from se_deploy.files import replacing
 
 
@@ -26,14 +28,28 @@ def compiled(toolchain: Toolchain, progress: Progress, *, out: Path | None = Non
         ArtifactError: the place cannot be written.
     """
     folder = sources.root()
-    out = out or sources.cached(folder)
     progress(f"compile the plugin with nvcc for {len(sources.ARCHITECTURES)} architectures", 0, None)
-    with replacing(out) as beside:
-        done = subprocess.run(_command(toolchain, folder, beside), capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            error = _first_error(done.stderr + done.stdout)
-            raise BackendError(f"{toolchain.nvcc} cannot compile the plugin: {error}", toolchain.said())
-    return out
+    try:
+        with replacing(out or sources.cached(folder)) as beside:
+            code, said = _run(_command(toolchain, folder, beside))
+            if code != 0:
+                raise BackendError(f"{toolchain.nvcc} cannot compile the plugin: {_first_error(said)}", toolchain.said())
+    except ArtifactError as error:
+        if out is not None:
+            raise
+        raise BackendError(f"the plugin's library cannot be kept: {error.message}", "set XDG_CACHE_HOME to a folder for it") from error
+    return out or sources.cached(folder)
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """Runs the compiler; where this process is interrupted, all of the compiler's own processes end too."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True) as process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, said
 
 
 def _command(toolchain: Toolchain, folder: Path, out: Path) -> list[str]:

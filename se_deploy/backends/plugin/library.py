@@ -11,6 +11,7 @@ from pathlib import Path
 
 from se_deploy.artifacts import Progress
 from se_deploy.backends.plugin import compiling, sources, toolchain
+from se_deploy.backends.plugin.toolchain import Toolchain
 from se_deploy.errors import BackendError
 from se_deploy.op import PLUGIN_VERSION
 
@@ -75,16 +76,27 @@ def chosen(asked: str, progress: Progress) -> Library:
     """
     path = Path(asked) if asked != "auto" else sources.cached(sources.root())
     if asked == "auto" and not path.is_file():
-        path = _compiled(progress)
+        path = compiling.compiled(_toolchain(), progress)
     library = described(path)
     if library.version != PLUGIN_VERSION:
         raise BackendError(f"the plugin library {path} is of version {library.version}, the model needs {PLUGIN_VERSION}", _BUILD)
     return library
 
 
-def _compiled(progress: Progress) -> Path:
+def check(asked: str) -> None:
+    """Says early what `chosen` would say late; compiles nothing.
+
+    Raises:
+        BackendError: the library that `--plugin` names cannot be taken, or none is built and none can be.
+    """
+    if asked != "auto":
+        described(Path(asked))
+    elif not sources.cached(sources.root()).is_file():
+        _toolchain()
+
+
+def _toolchain() -> Toolchain:
     try:
-        found = toolchain.find()
+        return toolchain.find()
     except BackendError as error:
         raise BackendError(f"no plugin is built, and none can be: {error.message}", f"{error.hint}, or add --plugin off") from error
-    return compiling.compiled(found, progress)

@@ -53,8 +53,10 @@ class TensorRT:
         return self.missing()
 
     def check(self, wanted: Wanted, se_blocks: int) -> None:
-        """Refuses what cannot be built here, and finds the plugin."""
+        """Refuses what cannot be built here, and a plugin that is not to be had."""
         limits.check(self.flavour, wanted, gpu.first())
+        if se_blocks and wanted.plugin != "off":
+            plugins.check(wanted.plugin)
 
     def build(self, model: Path, out: Path, progress: Progress, wanted: Wanted = NOTHING_MORE) -> Made:
         """Builds in a process of its own; the plugin's library and the layers go beside the engine."""

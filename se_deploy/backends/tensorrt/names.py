@@ -1,4 +1,4 @@
-"""What lies beside an engine, under names that begin with its own."""
+"""What lies beside an engine: engine.plan -> engine.layers.json, my.engine -> my.engine.layers.json."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from pathlib import Path
 
 
 def layers_of(engine: Path) -> Path:
-    """What is known of its layers: engine.plan -> engine.layers.json."""
-    return engine.with_suffix(".layers.json")
+    """What is known of its layers."""
+    return engine.with_name(f"{_base(engine)}.layers.json")
 
 
 def plugin_of(engine: Path) -> Path:
-    """Its plugin's library: engine.plan -> engine.plugin.so."""
-    return engine.with_suffix(".plugin.so")
+    """Its plugin's library."""
+    return engine.with_name(f"{_base(engine)}.plugin.so")
+
+
+def _base(engine: Path) -> str:
+    return engine.stem if engine.suffix == ".plan" else engine.name

@@ -18,8 +18,8 @@ def reason(vector: Vector) -> Miss | None:
     match base:
         case Unknown(id=known, detail=detail):
             return Miss(known, detail)
-        case Pool(kind="max"):
-            return Miss("pool-max")
+        case Pool(kind="max" | "sum" as kind):
+            return Miss(f"pool-{kind}")
         case Pool(is_global=False):
             return Miss("pool-partial")
     return Miss("too-many-fcs", str(layers)) if layers else Miss("no-fc")

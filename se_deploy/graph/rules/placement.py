@@ -15,8 +15,8 @@ def check(form: Canonical, candidate: Candidate, pool: Pool) -> Miss | None:
     """Why a block cannot be taken out of its place; None where it can."""
     view = form.view
     ref = resolve(view, candidate.map)
-    if pool.kind == "max":
-        return Miss("pool-max")
+    if pool.kind != "mean":
+        return Miss(f"pool-{pool.kind}")
     if not pool.is_global:
         return Miss("pool-partial")
     if ref is None or ref.root != pool.map:

@@ -60,6 +60,29 @@ def described(engine: str | Path | None, command: str = "bench") -> tuple[Path, 
     return path, manifest, notes
 
 
+def find_model(engine: str | Path | None) -> Built | None:
+    """An export's model.onnx as the engine that ONNX Runtime makes of it in FP32; None where ENGINE names something else."""
+    path, beside = Path(engine or ""), Path(engine or "").parent / "manifest.json"
+    if engine is None or not path.is_file() or manifest_of(path).is_file() or not beside.is_file():
+        return None
+    model = artifacts.read(ModelManifest, beside)
+    if path.name != model.model.file or sha256(path) != model.model.sha256:
+        return None
+    shared = {key: getattr(model, key) for key in ("name", "model", "source", "inputs", "outputs", "preprocess", "labels", "se_blocks")}
+    manifest = EngineManifest(
+        **shared,
+        backend="onnxruntime",
+        precision="fp32",
+        engine=model.model,
+        scales=None,
+        plugin=None,
+        versions=model.versions,
+        targets=(),
+        accuracy=None,
+    )
+    return Built(path, manifest, path.parent, model)
+
+
 def manifest_of(engine: Path) -> Path:
     """Where an engine's manifest lies: FILE.json."""
     return engine.with_name(f"{engine.name}.json")

@@ -13,12 +13,14 @@ from se_deploy import backends
 from se_deploy.artifacts import InputSpec, Progress
 from se_deploy.backends import Runner
 from se_deploy.errors import ArtifactError, BackendError
+from se_deploy.stages.steps.baselines import Baseline
 from se_deploy.stages.steps.engines import Built
 from se_deploy.verify import latency, rows
-from se_deploy.verify.accuracy import Accumulator
+from se_deploy.verify.accuracy import Accumulator, Task
 from se_deploy.verify.intervals import ratio
-from se_deploy.verify.report import Latency, Run
+from se_deploy.verify.report import ReferenceRun, Run, Versus
 from se_deploy.verify.samples import Samples
+from se_deploy.verify.verification import Embeddings, Pair
 
 if TYPE_CHECKING:
     from se_deploy.stages.steps.reference import Reference
@@ -41,6 +43,10 @@ class Subject:
 
     def __post_init__(self) -> None:
         self.accuracy = Accumulator(self.name)
+
+    def judge(self, task: Task, pairs: Sequence[Pair]) -> None:
+        """Says what the outputs are for."""
+        self.accuracy = Accumulator(self.name, task, Embeddings(pairs) if pairs else None)
 
     @property
     def name(self) -> str:
@@ -116,23 +122,57 @@ def _mixed(subject: Subject, reference: Reference) -> list[str]:
     ]
 
 
-def measured(
-    subjects: list[Subject], reference: Reference, *, warmup: float, duration: float, progress: Progress
-) -> list[tuple[Run, Latency]]:
-    """Every subject's run and the reference's latency beside it, in the subjects' order."""
-    made: dict[int, tuple[Run, Latency]] = {}
+@dataclass(frozen=True)
+class Timing:
+    """How latency is measured: seconds of warm-up and of measuring, threads, and what else is timed in the same rounds."""
+
+    warmup: float
+    duration: float
+    threads: int
+    baselines: Sequence[Baseline]
+    progress: Progress
+
+
+def measured(subjects: list[Subject], reference: Reference, timing: Timing) -> tuple[list[Run], list[ReferenceRun]]:
+    """Every subject's run in the subjects' order, and the reference's at each batch size."""
+    made: dict[int, Run] = {}
+    beside = []
     for size in dict.fromkeys(subject.batch for subject in subjects):
-        chosen = {str(number): subject for number, subject in enumerate(subjects) if subject.batch == size}
         feeds = rows.distinct(reference.probes.feeds, size)
-        calls = {"reference": partial(reference.answer, feeds), **{key: partial(s.runner.run, feeds) for key, s in chosen.items()}}
+        chosen = {f"subject {number}": number for number, subject in enumerate(subjects) if subject.batch == size}
+        others = {f"baseline {b.name}": b for b in timing.baselines if b.takes(size)}
+        calls: dict[str, latency.Call] = {"reference": partial(reference.answer, feeds)}
+        calls |= {key: partial(subjects[number].runner.run, feeds) for key, number in chosen.items()}
+        calls |= {key: partial(baseline.runner.run, baseline.fed(feeds)) for key, baseline in others.items()}
+        warm = latency.warmed(calls, timing.warmup)
         what = f"measure latency at batch {size}"
-        blocks = latency.interleaved(calls, warmup=warmup, duration=duration, what=what, progress=progress)
-        for key, subject in chosen.items():
-            made[int(key)] = _run(subject, blocks[key], blocks["reference"]), latency.summary(blocks["reference"])
-    return [made[number] for number in sorted(made)]
+        blocks = latency.interleaved(calls, warm, duration=timing.duration, what=what, progress=timing.progress)
+        for key, number in chosen.items():
+            against = tuple(_versus(baseline.name, blocks[other], blocks[key]) for other, baseline in others.items())
+            made[number] = _run(subjects[number], blocks[key], blocks["reference"], warm[key], timing.threads, against)
+        beside.append(_beside(size, timing.threads, blocks["reference"]))
+    return [made[number] for number in sorted(made)], beside
 
 
-def _run(subject: Subject, blocks: list[list[float]], reference: list[list[float]]) -> Run:
+def _versus(name: str, theirs: list[list[float]], ours: list[list[float]]) -> Versus:
+    speedup = ratio(latency.block_means(theirs), latency.block_means(ours))
+    return Versus(name=name, latency_ms=latency.summary(theirs), speedup=speedup)
+
+
+def _beside(size: int, threads: int, blocks: list[list[float]]) -> ReferenceRun:
+    times = latency.summary(blocks)
+    speed = 1000 * size / times.mean
+    return ReferenceRun(batch=size, threads=threads, latency_ms=times, throughput=speed, histogram_ms=latency.histogram(blocks))
+
+
+def _run(
+    subject: Subject,
+    blocks: list[list[float]],
+    reference: list[list[float]],
+    warm: latency.Warm,
+    threads: int,
+    baselines: tuple[Versus, ...],
+) -> Run:
     times = latency.summary(blocks)
     return Run(
         engine=str(subject.built.path),
@@ -146,4 +186,17 @@ def _run(subject: Subject, blocks: list[list[float]], reference: list[list[float
         device_latency_ms=None,
         throughput=1000 * subject.batch / times.mean,
         speedup=ratio(latency.block_means(reference), latency.block_means(blocks)),
+        threads=threads,
+        warmup=warm.report,
+        histogram_ms=latency.histogram(blocks),
+        baselines=baselines,
     )
+
+
+def restless(runs: Sequence[Run]) -> list[str]:
+    """A remark on each run that was warmed up and did not become steady."""
+    return [
+        f"{run.engine} at batch {run.batch} was not steady after {run.warmup.seconds:.1f} s of warm-up: its latency holds for that"
+        for run in runs
+        if not run.warmup.steady and run.warmup.calls > latency.FEWEST_WARMUPS
+    ]

@@ -2,9 +2,14 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from se_deploy.artifacts import silent
@@ -148,3 +153,35 @@ def test_the_library_is_kept_under_the_hash_of_its_sources(copy: Path, monkeypat
     assert sources.cached(copy) == before
     monkeypatch.setattr(sources, "ARCHITECTURES", ("89", "90"))
     assert sources.cached(copy) != before
+
+
+def test_a_cache_that_cannot_be_written_is_said(copy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(BackendError, match="the plugin's library cannot be kept: cannot write .*; set XDG_CACHE_HOME to a folder for it"):
+        compiling.compiled(toolchain.find(), silent)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_compiler_leaves_no_process_and_no_file(number: signal.Signals, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "se_deploy", "plugin", "build", "-o", str(tmp_path / "out" / "l.so")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        compilers: list[psutil.Process] = []
+        while not any(child.name() in ("cicc", "cudafe++", "ptxas", "cc1plus") for child in compilers):
+            time.sleep(0.02)
+            compilers = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        assert process.wait(20) == 130
+    assert psutil.wait_procs(compilers, timeout=20)[1] == []
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_no_plugin_and_no_compiler_names_both_ways_out(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bare.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bare.setattr(toolchain, "_compilers", lambda: iter(()))
+    with pytest.raises(BackendError) as caught:
+        library.check("auto")
+    assert str(caught.value) == (
+        "no plugin is built, and none can be: no nvcc: neither on PATH, nor under CUDA_HOME, nor as a wheel; "
+        "`pip install 'se-deploy[plugin]'` brings both the compiler and TensorRT's headers, or add --plugin off"
+    )

@@ -22,7 +22,7 @@ def _demo() -> ModelProto:
 
 
 def _timm(name: str) -> Callable[[], ModelProto]:
-    return lambda: exported(name, 224, 17)
+    return lambda: exported(name, 224, 20)
 
 
 #: name -> (what makes its plain graph, the images' size, SE blocks)

@@ -39,8 +39,10 @@ def refused(model: Path, error: type[SeDeployError], **options: object) -> str:
 # The plugin
 
 
-def test_a_missing_plugin(model: Path) -> None:
-    said = refused(model, BackendError, plugin="nowhere.so")
+def test_a_missing_plugin_is_told_before_the_work(model: Path) -> None:
+    steps: list[str] = []
+    said = refused(model, BackendError, plugin="nowhere.so", progress=lambda what, *_: steps.append(what))
+    assert steps == []
     assert said == "no plugin library nowhere.so; run `se-deploy plugin build`, or correct --plugin"
 
 

@@ -1,0 +1,1 @@
+"""The plugin's kernels on a GPU, against torch.compile of the same block."""

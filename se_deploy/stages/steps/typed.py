@@ -1,0 +1,80 @@
+"""The typed ONNX file of an engine: a model whose types are the precision, as its backend takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onnx import ModelProto
+
+from se_deploy import backends
+from se_deploy.artifacts import Precision, TensorScale
+from se_deploy.backends import Backend
+from se_deploy.errors import ArtifactError
+from se_deploy.graph import strong
+from se_deploy.graph.half import to_half
+from se_deploy.graph.inline import inlined
+from se_deploy.graph.read import read
+from se_deploy.quant import scales as measured
+from se_deploy.quant.place import place
+from se_deploy.stages.steps.engines import Built
+from se_deploy.stages.steps.strong_int8 import strongly_typed_int8
+
+
+def with_types(
+    model: ModelProto,
+    precision: Precision,
+    backend: Backend,
+    *,
+    scales: Mapping[str, TensorScale] | None,
+    plugin: bool,
+    notes: list[str],
+) -> ModelProto:
+    """The model in a precision; the one that is given may be changed.
+
+    Args:
+        model: the export's fused graph in FP32.
+        precision: "int8" takes `scales`.
+        backend: whose rules hold.
+        scales: by tensor name.
+        plugin: whether SqueezeExcite nodes are for a plugin; else, where types are laws, they are written out.
+        notes: takes remarks.
+
+    Raises:
+        QuantError: the graph cannot be quantized with these scales.
+        GraphError: the backend does not take the graph.
+    """
+    plain = backend.strongly_typed and not plugin
+    if scales is not None and backend.strongly_typed:
+        model = strongly_typed_int8(model, scales, notes, integer_blocks=not plain)
+    elif scales is not None:
+        place(model, scales, signed=backend.signed_int8)
+    elif precision == "fp16":
+        model = to_half(model, notes)
+    if plain:
+        model = inlined(model)
+    if backend.strongly_typed:
+        strong.check(model)
+    return model
+
+
+def typed(engine: Built) -> ModelProto:
+    """The graph that an engine was built from: the engine itself where it is an ONNX file, written again for a plan.
+
+    Raises:
+        ArtifactError: the model or the scales that it was built from are gone or have changed.
+        GraphError: the file cannot be read.
+    """
+    if engine.path.suffix == ".onnx":
+        return read(engine.path)
+    manifest = engine.manifest
+    scales = None
+    if manifest.precision == "int8":
+        if manifest.scales is None:
+            raise ArtifactError(f"{engine.path} names no scales, so its graph cannot be written again", "build it again")
+        file = engine.path.with_name(manifest.scales.file)
+        found = measured.read(file)
+        measured.check(found, file, graph=manifest.model.sha256, preprocess=manifest.preprocess)
+        scales = found.tensors
+    model = read(engine.folder / engine.model.model.file)
+    backend = backends.get(manifest.backend)
+    return with_types(model, manifest.precision, backend, scales=scales, plugin=manifest.plugin is not None, notes=[])
