@@ -27,11 +27,7 @@ if TYPE_CHECKING:
     from se_deploy.stages.run import run
 
 __version__ = "0.1.0"
-<<<<<<< HEAD
-__all__ = ["bench", "build", "calibrate", "client", "export", "fold", "fuse", "inspect", "package"]
-=======
-__all__ = ["bench", "bisect", "build", "calibrate", "client", "doctor", "export", "fuse", "inspect", "package", "run"]
->>>>>>> main
+__all__ = ["bench", "bisect", "build", "calibrate", "client", "doctor", "export", "fold", "fuse", "inspect", "package", "run"]
 
 
 def __getattr__(name: str) -> Any:
