@@ -1,4 +1,4 @@
-"""What SE blocks cost on a CPU before and after folding: `python benchmarks/fold.py [--quick]`, in one run, on every CPU backend that works here.
+"""SE's cost on a CPU before and after folding, in one run, on every CPU backend that works here: `python benchmarks/fold.py [--quick]`.
 
 Networks: seresnet50 at 224x224 with random weights (gates of about 0.5; timm's resnet50 is the same without SE), the demo's SE-ResNet-18 on
 handwritten digits, and an SE-ResNet on Fashion-MNIST (recipes in the package; trained ones are kept in the user's cache). The trained ones
@@ -32,7 +32,7 @@ from se_deploy.networks import demo, fashion
 from se_deploy.stages.demo import draw_digits
 from se_deploy.stages.steps import exported, gates, pictures
 from se_deploy.verify.intervals import ratio
-from se_deploy.verify.latency import block_means, busy, interleaved
+from se_deploy.verify.latency import block_means, busy, interleaved, warmed
 
 AIM_TAX, AIM_DROP = 2.0, 0.5
 QUICK = fashion.Recipe(layers=(1, 1, 1), images=8000, epochs=2)
@@ -123,7 +123,7 @@ def _taxes(name: str, graphs: Mapping[str, ModelProto], root: Path, duration: fl
             backend.build(root / f"{number}.onnx", root / f"{number}.engine.onnx", lambda *_: None)
             runner = stack.enter_context(backend.open(root / f"{number}.engine.onnx"))
             calls[key] = partial(runner.run, {port.name: _image(port.shape) for port in runner.inputs})
-        blocks = interleaved(calls, warmup=0.5, duration=duration)
+        blocks = interleaved(calls, warmed(calls, 0.5), duration=duration)
     plain = block_means(blocks["without SE"])
     taxes = {key: ratio(block_means(blocks[key]), plain) for key in ("with SE", "folded")}
     told = ", ".join(
