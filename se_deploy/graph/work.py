@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +34,8 @@ class NodeWork:
 
 @dataclass(frozen=True)
 class BlockWork:
-    """An SE block. `positions` are those of a map; `followed` says that an elementwise operator stands behind the block."""
+    """An SE block. `positions` are those of a map; `followed` says that an elementwise operator stands behind the block that a runtime
+    could compute with its scaling, `read_elsewhere` that something else reads the block's output, too."""
 
     name: str
     channels: int
@@ -44,6 +45,7 @@ class BlockWork:
     skip: bool
     epilogue: bool
     followed: bool
+    read_elsewhere: bool
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def _node(found: Found, tensors: Mapping[str, Tensor], counter: Counter, batch: 
 
 
 def _block(found: Found, tensors: Mapping[str, Tensor], batch: int, match: Match, inside: set[Node]) -> BlockWork:
+    followers = list(_followers(found, match, inside))
     return BlockWork(
         name=match.name,
         channels=match.channels,
@@ -91,18 +94,16 @@ def _block(found: Found, tensors: Mapping[str, Tensor], batch: int, match: Match
         residual=match.variant.skip == "add",
         skip=match.variant.skip != "none",
         epilogue=match.variant.epilogue != "none",
-        followed=_followed(found, match, inside),
+        followed=any(followers),
+        read_elsewhere=not all(followers) or match.output in found.view.outputs,
     )
 
 
-def _followed(found: Found, match: Match, inside: set[Node]) -> bool:
-    """Whether an elementwise operator that is no block's reads the output, with operands that are there by then."""
+def _followers(found: Found, match: Match, inside: set[Node]) -> Iterator[bool]:
+    """For each reader of the output: whether it is an elementwise operator, no block's, with operands that are there by then."""
     view = found.view
     made = view.position[view.producer[match.output]]
-
-    def ready(node: Node) -> bool:
+    for node in view.consumers.get(match.output, []):
         others = (view.producer.get(name) for name in node.inputs if name != match.output)
-        return all(maker is None or view.position[maker] < made for maker in others)
-
-    readers = (node for node in view.consumers.get(match.output, []) if node not in inside)
-    return any(node.op in _POINTWISE - _FREE and ready(node) for node in readers)
+        ready = all(maker is None or view.position[maker] < made for maker in others)
+        yield node not in inside and node.op in _POINTWISE - _FREE and ready

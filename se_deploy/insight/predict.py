@@ -33,6 +33,7 @@ class Block:
     skip: bool
     epilogue: bool
     followed: bool
+    read_elsewhere: bool
 
 
 @dataclass(frozen=True)
@@ -169,9 +170,10 @@ def _both(block: Block, device: Device, precision: Precision, batch: int) -> _Bo
         plain = side(*_on_cpu(block, shape))
         return _Both(block, None, plain, plain)
     moved = roads.moved(shape, device)
-    behind = shape.n * shape.image if block.followed else 0
-    # Behind the plugin the follower reads y, which stays in L2 where it fits, and y had to be written for it.
-    again = 0 if shape.n * shape.image <= device.cache // 2 else behind
+    # A follower that is a kernel of its own reads y (from L2 where it fits), which had to be written for it unless others read it anyway.
+    total = shape.n * shape.image
+    passes = (total > device.cache // 2) + (not block.read_elsewhere)
+    again = total * passes * block.followed
     fused = side(moved.memory + shape.weights + again, moved.launches + block.followed)
     return _Both(block, moved.road, fused, side(*_unfused(block, shape, device)))
 

@@ -112,7 +112,7 @@ def folded(job: Job) -> tuple[ModelProto, FoldReport, tuple[str, ...]]:
     if not job.bound.holds(score):
         raise CheckFailed(f"the folded graph breaks the bound ({job.bound}): {said(score)}", "report this: its gates held it")
     report = _report(job, model, judge, score, _rows(job, watched, losses, saved, whole.places), channels, curve, saved)
-    return model, report, (*job.notes, *_remarks(job, report))
+    return model, report, _remarks(job, report)
 
 
 def variation(watched: Watched) -> float:
