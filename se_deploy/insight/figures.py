@@ -15,8 +15,8 @@ _COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#805ad5", "#b83280")
 _LAYOUT: dict[str, Any] = {
     "template": "none",
     "font": {"family": "system-ui, sans-serif", "size": 11},
-    "margin": {"l": 55, "r": 15, "t": 35, "b": 60},
-    "legend": {"orientation": "h", "y": -0.25},
+    "margin": {"l": 55, "r": 15, "t": 35, "b": 75},
+    "legend": {"orientation": "h", "y": -0.36},
 }
 
 
@@ -87,7 +87,7 @@ def _curves(block: BlockGates, classes: Sequence[str], chosen: Sequence[int]) ->
     specific = "" if block.specificity is None else f", class specificity {100 * block.specificity:.1f} %"
     title = {"text": f"{block.name}{specific}", "font": {"size": 13}}
     low, high = min(0.0, min(c.min for c in block.channels)), max(1.0, max(c.max for c in block.channels))
-    axes = {"xaxis": {"title": {"text": "channel, by its mean gate"}}, "yaxis": {"range": [low - 0.02, high + 0.02]}}
+    axes = {"xaxis": {"title": {"text": "channel, by its mean gate", "standoff": 5}}, "yaxis": {"range": [low - 0.02, high + 0.02]}}
     return traces, {"title": title, **axes}
 
 

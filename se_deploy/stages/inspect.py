@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from pydantic import Field
@@ -9,7 +10,7 @@ from pydantic import Field
 from se_deploy import artifacts
 from se_deploy.artifacts import ModelManifest, Precision, Progress, Report, silent
 from se_deploy.errors import ArtifactError
-from se_deploy.files import replacing_directory, write_text
+from se_deploy.files import replacing, replacing_directory
 from se_deploy.graph.cost import cost
 from se_deploy.graph.find import find, match_report
 from se_deploy.graph.names import name_by_module
@@ -97,13 +98,18 @@ def _with_gates(
     source = exported.find(model)
     tried = pictures.pictures(source, data)
     blocks = gates.blocks_of(source)
-    watched, coverage = gates.observe(source, blocks, tried, gates.scales_of(source, scales), progress)
-    made = summary(watched, pictures.classes_of(tried.images), coverage)
-    notes = tuple(said.remarks(made, tried))
-    if html is not None:
-        write_text(Path(html), page.page(made, source.manifest.name, notes))
-    if csv is not None:
-        with replacing_directory(Path(csv), manifest="blocks.csv") as folder:
+    found = gates.scales_of(source, scales)
+    if csv is not None and Path(csv).exists() and not Path(csv).is_dir():
+        raise ArtifactError(f"{csv} is a file", "name a folder with --csv")
+    with ExitStack() as stack:  # what cannot be written is said before the work, not after it
+        beside = None if html is None else stack.enter_context(replacing(Path(html)))
+        folder = None if csv is None else stack.enter_context(replacing_directory(Path(csv), manifest="blocks.csv"))
+        watched, coverage = gates.observe(source, blocks, tried, found, progress)
+        made = summary(watched, pictures.classes_of(tried.images), coverage)
+        notes = tuple(said.remarks(made, tried))
+        if beside is not None:
+            beside.write_text(page.page(made, source.manifest.name, notes), encoding="utf-8")
+        if folder is not None:
             tables.write(made, watched, folder)
     return report.model_copy(update={"gates": made, "notes": (*report.notes, *notes)})
 

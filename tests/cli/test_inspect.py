@@ -74,3 +74,16 @@ def test_gates_are_shown_and_written(tmp_path: Path) -> None:
     report = json.loads(command(model, "--data", images, "--json").stdout)
     assert list(report) == [*KEYS, "gates"]
     assert [block["name"] for block in report["gates"]["blocks"]] == ["se", "se2"]
+
+
+def test_a_target_adds_what_blocks_cost_there(model: Path) -> None:
+    done = command(model, "--target", "sm_90", "--batch", "8")
+    assert done.exit_code == 0, done.stderr
+    assert "predicted on sm_90 (NVIDIA H100 SXM), fp16, batch 8; not measured" in done.stdout
+    report = json.loads(command(model, "--target", "sm_90", "--batch", "8", "--json").stdout)
+    assert list(report) == [*KEYS, "cost"]
+    for block in report["cost"]["blocks"]:
+        [row] = [line for line in done.stdout.splitlines() if line.split()[:1] == [block["name"]] and "→" in line]
+        assert f"{block['fused']['bytes']:,}" in row
+    wrong = command(model, "--target", "sm_9000")
+    assert "no device is known" in str(wrong.exception)

@@ -93,7 +93,8 @@ def followed() -> ModelProto:
     x = "x"
     for block, behind in (("a", "Tanh"), ("b", "Relu")):
         steps = [("Conv", [x, f"{block}.k"], "m"), ("GlobalAveragePool", ["m"], "p"), ("Conv", ["p", f"{block}.w1"], "h"),
-                 ("Relu", ["h"], "i"), ("Conv", ["i", f"{block}.w2"], "l"), ("Sigmoid", ["l"], "g"), ("Mul", ["m", "g"], "s"), (behind, ["s"], "y")]  # fmt: skip
+                 ("Relu", ["h"], "i"), ("Conv", ["i", f"{block}.w2"], "l"),
+                 ("Sigmoid", ["l"], "g"), ("Mul", ["m", "g"], "s"), (behind, ["s"], "y")]  # fmt: skip
         names = {out: f"{block}.{out}" for _, _, out in steps}
         for kind, inputs, out in steps:
             nodes.append(helper.make_node(kind, [names.get(i, i) for i in inputs], [names[out]], f"{block}/{out}"))

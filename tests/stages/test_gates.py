@@ -223,3 +223,13 @@ def test_what_cannot_be_watched_is_refused(tmp_path: Path, images: Path) -> None
     blind.graph.node.extend(kept)
     with pytest.raises(GraphError, match="no SE block"):
         se_deploy.inspect(directory(tmp_path, blind, name="blind"), data=images)
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path: Path, images: Path) -> None:
+    model = model_of(tmp_path, small.network())
+    (tmp_path / "file").touch()
+    seen: list[str] = []
+    for words in ({"html": tmp_path / "file" / "x.html"}, {"csv": tmp_path / "file"}):
+        with pytest.raises(ArtifactError):
+            se_deploy.inspect(model, data=images, progress=lambda what, _done, _total: seen.append(what), **words)  # type: ignore[arg-type]
+    assert not seen
