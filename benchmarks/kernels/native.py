@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from se_deploy import op
+from se_deploy.backends.plugin import toolchain
 
 SOURCES = Path(__file__).parents[2] / "plugins" / "kernels"
 TYPES = ("float32", "float16", "bfloat16", "int8")
@@ -29,12 +30,17 @@ class Tensors(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_void_p) for name in ("x", "residual", "w1", "b1", "w2", "b2", "slope", "y"))
 
 
-def build(nvcc: Path, folder: Path, sm: int) -> ctypes.CDLL:
-    """Compiles the kernels and the bridge for one architecture and loads them."""
+def build(folder: Path, sm: int) -> ctypes.CDLL:
+    """Compiles the kernels and the bridge for one architecture and loads them.
+
+    Raises:
+        BackendError: there is no nvcc.
+    """
     library = folder / "libse_bridge.so"
-    libraries = [f"-L{path}" for path in (nvcc.parents[1] / "lib64", nvcc.parents[1] / "lib") if path.is_dir()]
+    nvcc, needed = toolchain.compiler()
+    libraries = [f"-L{needed}"] if needed else []
     sources = [*map(str, sorted(SOURCES.glob("*.cu"))), str(Path(__file__).with_name("bridge.cu"))]
-    flags = ["-std=c++17", "-O3", f"-arch=sm_{sm}", "-shared", "-Xcompiler", "-fPIC,-fvisibility=hidden", "-cudart", "shared"]
+    flags = ["-std=c++17", "-O3", f"-arch=sm_{sm}", "-shared", "-Xcompiler", "-fPIC,-fvisibility=hidden", "-cudart", "static"]
     subprocess.run([str(nvcc), *flags, f"-I{SOURCES}", *libraries, *sources, "-o", str(library)], check=True)
     loaded = ctypes.CDLL(str(library))
     loaded.bridgeWorkspace.restype = ctypes.c_int64

@@ -16,8 +16,9 @@ namespace se {
 constexpr int kRowsPerJob = kSplitThreads / 32;
 
 template <typename Sum>
-__global__ void __launch_bounds__(kSplitThreads, kResident) excite(Op op, Geometry g, int32_t r, int32_t parts, float factor, const Sum* sums,
-                                                        const float* w1, const float* b1, const float* slope, float* hidden) {
+__global__ void __launch_bounds__(kSplitThreads, kResident)
+    excite(Op op, Geometry g, int32_t r, int32_t parts, float factor, const Sum* sums, const float* w1, const float* b1, const float* slope,
+           float* hidden) {
     const bool oneLayer = op.act == Act::kNone;
     const int chunks = (r + kRowsPerJob - 1) / kRowsPerJob;
     const int64_t jobs = chunks * ((g.n + kImages - 1) / kImages);

@@ -25,6 +25,11 @@ bool given(const Op& op, const Tensors& t) {
            aligned16(t.y);
 }
 
+//: A launch says so when its blocks cannot be resident together: part of a device (MIG, MPS, a green context) may have less room.
+bool noRoom(cudaError_t status) {
+    return status == cudaErrorCooperativeLaunchTooLarge || status == cudaErrorInvalidClusterSize || status == cudaErrorLaunchOutOfResources;
+}
+
 }  // namespace
 
 bool supports(Type type, Layout layout) {
@@ -55,12 +60,12 @@ cudaError_t launchPlan(const Op& op, const Shape& shape, const Tensors& tensors,
               plan, columns, static_cast<unsigned char*>(workspace), stream};
     if (op.type != Type::kInt8) call.op.xScale = call.op.residualScale = call.op.yScale = 1.0F;
     if (op.skip != Skip::kAdd) call.tensors.residual = nullptr;
-    switch (plan.road) {
-        case Road::kSplit: return launchSplit(call);
-        case Road::kCluster: return launchCluster(call);
-        case Road::kPersistent: return launchPersistent(call);
-    }
-    return cudaErrorInvalidValue;
+    if (plan.road == Road::kSplit) return launchSplit(call);
+    const cudaError_t status = plan.road == Road::kCluster ? launchCluster(call) : launchPersistent(call);
+    if (!noRoom(status)) return status;
+    (void)cudaGetLastError();  // it is answered here
+    call.plan = splitPlan(op, shape, device);
+    return launchSplit(call);
 }
 
 cudaError_t launch(const Op& op, const Shape& shape, const Tensors& tensors, void* workspace, std::size_t workspaceSize,

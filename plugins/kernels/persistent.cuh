@@ -2,8 +2,8 @@
 //
 //   s = mean_p x[c][p];   h = act(W1 s + b1);   g = gate(W2 h + b2);   y[c][p] = epilogue(x[c][p] g[c]  [+ residual | + x])
 //
-// memory -> L2 -> block: x.   block -> L2 -> blocks of the group: R partials a block (one FC: its means).   L2 -> block: x again, as no more
-// images are under way than fit into L2 (choose.h).   memory: the residual once, y once, so that they do not push x out of L2.
+// memory -> L2 -> block: x.   block -> L2 -> blocks of the group: R partials a block (one FC: its means).   L2 -> block: x again, as no
+// more images are under way than fit into L2 (choose.h).   memory: the residual once, y once, so that they do not push x out of L2.
 #pragma once
 
 #include "whole.cuh"

@@ -7,7 +7,7 @@
 namespace se {
 
 constexpr int kSplitThreads = 256;
-constexpr int kResident = 2;         // blocks of 256 threads a multiprocessor can hold at least: up to 128 registers, so that nothing spills
+constexpr int kResident = 2;         // blocks of 256 threads a multiprocessor can hold at least: up to 128 registers, none spilled
 constexpr int kClusterThreads = 256;     // two blocks a multiprocessor, if their shared memory lets them: one loads, the other stores
 constexpr int kPersistentThreads = 512;  // one block a multiprocessor
 

@@ -1,5 +1,6 @@
 #include "files.h"
 
+#include <algorithm>
 #include <fstream>
 
 namespace se::runtime {

@@ -1,7 +1,6 @@
 #include "creators.h"
 
 #include <memory>
-#include <new>
 
 #include "fields.h"
 #include "hosts.h"
@@ -22,18 +21,16 @@ Creator::Creator(const Variant& variant) : mVariant(variant) {
 
 nvinfer1::IPluginV3* Creator::createPlugin(const char* name, const nvinfer1::PluginFieldCollection* given,
                                            nvinfer1::TensorRTPhase phase) noexcept {
-    const char* const node = name == nullptr ? "?" : name;
-    try {
+    return guarded(static_cast<nvinfer1::IPluginV3*>(nullptr), [&]() -> nvinfer1::IPluginV3* {
         Op op = mVariant.op;
         std::string const wrong = readFields(mVariant, given, phase, op);
         if (wrong.empty()) {
             return new Plugin(mVariant, op);
         }
-        say(Severity::kError, "se_deploy: " + std::string(node) + " (" + mVariant.name + "): " + wrong);
-    } catch (const std::bad_alloc&) {
-        say(Severity::kError, "se_deploy: out of memory");
-    }
-    return nullptr;
+        std::string const node = name == nullptr ? "?" : name;
+        say(Severity::kError, ("se_deploy: " + node + " (" + mVariant.name + "): " + wrong).c_str());
+        return nullptr;
+    });
 }
 
 const nvinfer1::PluginFieldCollection* Creator::getFieldNames() noexcept { return &mCollection; }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "creators.h"
@@ -162,15 +163,15 @@ void registerEverywhere() noexcept {
 
 void rememberFinder(void* given) noexcept { finder.store(given); }
 
-void say(Severity severity, const std::string& message) noexcept {
+void say(Severity severity, const char* message) noexcept {
     try {
         Slots slots = kLater;
         if (void* const logger = loggerOf(slots)) {
             using Log = void (*)(void*, int32_t, const char*);
-            slot<Log>(logger, slots.log)(logger, static_cast<int32_t>(severity), message.c_str());
+            slot<Log>(logger, slots.log)(logger, static_cast<int32_t>(severity), message);
             return;
         }
-        std::fprintf(stderr, "%s\n", message.c_str());
+        std::fprintf(stderr, "%s\n", message);
     } catch (...) {  // nothing more can be said
     }
 }

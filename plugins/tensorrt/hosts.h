@@ -8,8 +8,6 @@
 //   ILogger::log, ILoggerFinder::findLogger           slot 0                           slot 4
 #pragma once
 
-#include <string>
-
 namespace se {
 
 enum class Severity : int { kInternalError = 0, kError = 1, kWarning = 2, kInfo = 3, kVerbose = 4 };
@@ -21,6 +19,17 @@ void registerEverywhere() noexcept;
 void rememberFinder(void* finder) noexcept;
 
 //: Says something through TensorRT's logger, or on stderr where there is none.
-void say(Severity severity, const std::string& message) noexcept;
+void say(Severity severity, const char* message) noexcept;
+
+//: What a function gives, or `failed` with a message where it throws: no exception may reach TensorRT.
+template <typename Result, typename Function>
+Result guarded(Result failed, Function&& function) noexcept {
+    try {
+        return function();
+    } catch (...) {
+        say(Severity::kError, "se_deploy: out of memory");
+        return failed;
+    }
+}
 
 }  // namespace se

@@ -1,7 +1,6 @@
 #include "plugin.h"
 
 #include <cstdio>
-#include <new>
 
 #include "creators.h"
 #include "fields.h"
@@ -39,14 +38,11 @@ nvinfer1::IPluginCapability* Plugin::getCapabilityInterface(nvinfer1::PluginCapa
 }
 
 nvinfer1::IPluginV3* Plugin::clone() noexcept {
-    try {
+    return guarded(static_cast<nvinfer1::IPluginV3*>(nullptr), [&]() -> nvinfer1::IPluginV3* {
         auto copy = new Plugin(mVariant, mOp);
         copy->mDevice = mDevice;
         return copy;
-    } catch (const std::bad_alloc&) {
-        refuse("out of memory");
-        return nullptr;
-    }
+    });
 }
 
 const char* Plugin::getPluginName() const noexcept { return mVariant.name.c_str(); }
@@ -61,8 +57,8 @@ const char* Plugin::getMetadataString() noexcept { return mTimingId.c_str(); }
 
 const nvinfer1::PluginFieldCollection* Plugin::getFieldsToSerialize() noexcept { return &mCollection; }
 
-int32_t Plugin::refuse(const std::string& message) const noexcept {
-    say(Severity::kError, "se_deploy: " + mVariant.name + ": " + message);
+int32_t Plugin::refuse(const std::string& message) const {
+    say(Severity::kError, ("se_deploy: " + mVariant.name + ": " + message).c_str());
     return -1;
 }
 

@@ -49,7 +49,7 @@ public:
 
 private:
     //: Says a message with the variant's name; returns TensorRT's word for failure.
-    int32_t refuse(const std::string& message) const noexcept;
+    int32_t refuse(const std::string& message) const;
     std::string wrongShape(const nvinfer1::PluginTensorDesc* const* inputs) const;
 
     const Variant& mVariant;

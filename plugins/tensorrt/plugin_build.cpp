@@ -1,4 +1,5 @@
 // What TensorRT asks while it builds an engine.
+#include "hosts.h"
 #include "plugin.h"
 #include "tensors.h"
 
@@ -13,30 +14,34 @@ using nvinfer1::TensorFormat;
 int32_t Plugin::getNbOutputs() const noexcept { return 1; }
 
 int32_t Plugin::getOutputDataTypes(DataType* outputs, int32_t outputCount, const DataType* inputs, int32_t inputCount) const noexcept {
-    if (inputCount != mVariant.inputCount() || outputCount != 1) {
-        return refuse(std::to_string(inputCount) + " input(s), it takes " + std::to_string(mVariant.inputCount()));
-    }
-    Type type{};
-    if (!typeOf(inputs[0], type) || (type == Type::kInt8) != mVariant.int8) {
-        return refuse(mVariant.int8 ? "x is not int8" : "x is not float, half or bfloat16");
-    }
-    for (int32_t i = 1; i < inputCount; ++i) {
-        bool const like = i == mVariant.residual();
-        if (inputs[i] != (like ? inputs[0] : DataType::kFLOAT)) {
-            return refuse("input " + std::to_string(i) + (like ? " (the residual) is not of x's type" : " (a weight) is not float"));
+    return guarded(-1, [&] {
+        if (inputCount != mVariant.inputCount() || outputCount != 1) {
+            return refuse(std::to_string(inputCount) + " input(s), it takes " + std::to_string(mVariant.inputCount()));
         }
-    }
-    outputs[0] = inputs[0];
-    return 0;
+        Type type{};
+        if (!typeOf(inputs[0], type) || (type == Type::kInt8) != mVariant.int8) {
+            return refuse(mVariant.int8 ? "x is not int8" : "x is not float, half or bfloat16");
+        }
+        for (int32_t i = 1; i < inputCount; ++i) {
+            bool const like = i == mVariant.residual();
+            if (inputs[i] != (like ? inputs[0] : DataType::kFLOAT)) {
+                return refuse("input " + std::to_string(i) + (like ? " (the residual) is not of x's type" : " (a weight) is not float"));
+            }
+        }
+        outputs[0] = inputs[0];
+        return 0;
+    });
 }
 
 int32_t Plugin::getOutputShapes(const nvinfer1::DimsExprs* inputs, int32_t inputCount, const nvinfer1::DimsExprs*, int32_t,
                                 nvinfer1::DimsExprs* outputs, int32_t outputCount, nvinfer1::IExprBuilder&) noexcept {
-    if (inputCount != mVariant.inputCount() || outputCount != 1) {
-        return refuse(std::to_string(inputCount) + " input(s), it takes " + std::to_string(mVariant.inputCount()));
-    }
-    outputs[0] = inputs[0];
-    return 0;
+    return guarded(-1, [&] {
+        if (inputCount != mVariant.inputCount() || outputCount != 1) {
+            return refuse(std::to_string(inputCount) + " input(s), it takes " + std::to_string(mVariant.inputCount()));
+        }
+        outputs[0] = inputs[0];
+        return 0;
+    });
 }
 
 bool Plugin::supportsFormatCombination(int32_t position, const DynamicPluginTensorDesc* all, int32_t inputCount, int32_t) noexcept {
@@ -84,16 +89,18 @@ std::string Plugin::wrongShape(const PluginTensorDesc* const* inputs) const {
 
 int32_t Plugin::configurePlugin(const DynamicPluginTensorDesc* inputs, int32_t inputCount, const DynamicPluginTensorDesc*,
                                 int32_t) noexcept {
-    constexpr int32_t kMost = 8;
-    const PluginTensorDesc* all[kMost]{};
-    if (inputCount != mVariant.inputCount() || inputCount > kMost) {
-        return refuse(std::to_string(inputCount) + " input(s), it takes " + std::to_string(mVariant.inputCount()));
-    }
-    for (int32_t i = 0; i < inputCount; ++i) {
-        all[i] = &inputs[i].desc;
-    }
-    std::string const wrong = wrongShape(all);
-    return wrong.empty() ? 0 : refuse(wrong);
+    return guarded(-1, [&] {
+        constexpr int32_t kMost = 8;
+        const PluginTensorDesc* all[kMost]{};
+        if (inputCount != mVariant.inputCount() || inputCount > kMost) {
+            return refuse(std::to_string(inputCount) + " input(s), it takes " + std::to_string(mVariant.inputCount()));
+        }
+        for (int32_t i = 0; i < inputCount; ++i) {
+            all[i] = &inputs[i].desc;
+        }
+        std::string const wrong = wrongShape(all);
+        return wrong.empty() ? 0 : refuse(wrong);
+    });
 }
 
 size_t Plugin::getWorkspaceSize(const DynamicPluginTensorDesc* inputs, int32_t, const DynamicPluginTensorDesc*, int32_t) const noexcept {

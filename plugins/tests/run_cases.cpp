@@ -75,7 +75,8 @@ void refusals() {
     const auto say = [&](const char* what, const se::Op& op, const se::Shape& shape, const se::Tensors& tensors, std::size_t missing = 0,
                          bool workspace = true) {
         std::vector<unsigned char> room(se::workspaceBytes(op, shape, device) + 1);
-        const cudaError_t status = se::launch(op, shape, tensors, workspace ? room.data() : nullptr, room.size() - 1 - missing, device, nullptr);
+        void* given = workspace ? room.data() : nullptr;
+        const cudaError_t status = se::launch(op, shape, tensors, given, room.size() - 1 - missing, device, nullptr);
         std::printf("%s: %d\n", what, static_cast<int>(status));
     };
     const se::Op op;
@@ -97,7 +98,8 @@ void refusals() {
     say("no b2", op, shape, with(all, [](se::Tensors& t) { t.b2 = nullptr; }));
     say("x not aligned", op, shape, with(all, [](se::Tensors& t) { t.x = static_cast<const char*>(t.x) + 4; }));
     say("no slope", with(op, [](se::Op& o) { o.act = se::Act::kPRelu; }), shape, with(all, [](se::Tensors& t) { t.slope = nullptr; }));
-    say("no residual", with(op, [](se::Op& o) { o.skip = se::Skip::kAdd; }), shape, with(all, [](se::Tensors& t) { t.residual = nullptr; }));
+    say("no residual", with(op, [](se::Op& o) { o.skip = se::Skip::kAdd; }), shape,
+        with(all, [](se::Tensors& t) { t.residual = nullptr; }));
     say("a layout of int8", with(op, [](se::Op& o) { o.layout = se::Layout::kCHW32; }), shape, all);
     say("a layout of half", with(op, [](se::Op& o) { o.type = se::Type::kInt8, o.layout = se::Layout::kHWC8; }), shape, all);
     say("a scale of zero", with(op, [](se::Op& o) { o.type = se::Type::kInt8, o.yScale = 0.0F; }), shape, all);
@@ -112,7 +114,8 @@ void plans() {
     int act = 0;
     se::Shape s;
     se::Device d;
-    while (std::scanf("%d %d %d %" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd64 " %d %d %" SCNd64 " %" SCNd64 " %" SCNd64, &type, &layout, &act, &s.n, &s.c, &s.r, &s.hw, &d.sm, &d.multiprocessors,
+    while (std::scanf("%d %d %d %" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd64 " %d %d %" SCNd64 " %" SCNd64 " %" SCNd64, &type, &layout,
+                      &act, &s.n, &s.c, &s.r, &s.hw, &d.sm, &d.multiprocessors,
                       &d.sharedPerBlock, &d.sharedPerMultiprocessor, &d.l2Bytes) == 12) {
         se::Op op;
         op.type = static_cast<se::Type>(type);
@@ -137,6 +140,8 @@ int main(int count, char** arguments) {
     }
     const char* skipped = std::getenv("SIMT_SKIP");  // file.cuh:12, the barrier that is left out
     if (skipped != nullptr) simt::settings().skipped = skipped;
+    const char* refused = std::getenv("SIMT_NO_ROOM");  // the error of launches whose blocks must be resident together
+    if (refused != nullptr) simt::settings().noRoom = std::atoi(refused);
     for (int i = 1; i < count; ++i) run(arguments[i]);
     for (const std::string& barrier : simt::reached()) std::printf("barrier %s\n", barrier.c_str());
     return 0;

@@ -21,7 +21,8 @@ char* onDevice(const cases::Buffer& from) {
     return static_cast<char*>(p);
 }
 
-std::vector<char> launched(const cases::Case& c, const se::Device& device, const se::Plan& plan, const se::Tensors& tensors, void* workspace) {
+std::vector<char> launched(const cases::Case& c, const se::Device& device, const se::Plan& plan, const se::Tensors& tensors,
+                           void* workspace) {
     const std::size_t size = se::workspaceBytes(c.op, c.shape, device);
     check(cudaMemset(workspace, 0xFF, size), "poison");
     check(cudaMemset(tensors.y, 0xFF, static_cast<std::size_t>(c.map)), "poison");
@@ -46,9 +47,8 @@ void run(const std::string& path) {
     cases::writeResult(path, y.data(), c.map);
     std::printf("{\"status\": 0, \"road\": %d, \"blocks\": %d, \"groups\": %d}\n", static_cast<int>(plan.road), plan.blocks, plan.groups);
     std::fflush(stdout);
-    for (const void* p : {tensors.x, tensors.residual, static_cast<const void*>(tensors.w1), static_cast<const void*>(tensors.b1),
-                          static_cast<const void*>(tensors.w2), static_cast<const void*>(tensors.b2), static_cast<const void*>(tensors.slope),
-                          static_cast<const void*>(tensors.y), static_cast<const void*>(workspace)}) {
+    const se::Tensors& t = tensors;
+    for (const void* p : std::initializer_list<const void*>{t.x, t.residual, t.w1, t.b1, t.w2, t.b2, t.slope, t.y, workspace}) {
         check(cudaFree(const_cast<void*>(p)), "cudaFree");
     }
 }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from se_deploy.backends.base import Backend, Made, Port, Runner, Wanted
+from se_deploy.backends.base import Backend, Made, OnDevice, Port, Runner, Wanted
 from se_deploy.errors import BackendError
 
-__all__ = ["NAMES", "Backend", "Made", "Port", "Runner", "Wanted", "auto", "get"]
+__all__ = ["NAMES", "Backend", "Made", "OnDevice", "Port", "Runner", "Wanted", "auto", "get"]
 
 #: Every name that `--backend` knows, in the order in which `auto` would take them (openvino only when asked).
 NAMES = ("tensorrt", "tensorrt-rtx", "onnxruntime", "openvino")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -28,6 +28,8 @@ class Port:
 class Wanted:
     """What a build is asked for beside the typed file; `check` of a backend refuses what it cannot do."""
 
+    #: What to call the model in messages; None: the typed file.
+    about: Path | None = None
     #: The sizes it is tuned for.
     inputs: tuple[InputSpec, ...] = ()
     #: "auto", "off", or the path of a plugin library.
@@ -68,6 +70,29 @@ class Runner(AbstractContextManager["Runner"], Protocol):
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
         """One batch, by input name, to every output, by name. Returns when the answer is in host memory."""
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """A runner on a device with a clock, streams and graphs of its own."""
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
+        """As a runner's."""
+
+    def device_times(self, feeds: Mapping[str, NDArray[Any]], count: int) -> list[float]:
+        """Milliseconds on the device of so many runs in a row, copies left out."""
+
+    def start(self, feeds: Mapping[str, NDArray[Any]]) -> None:
+        """Begins one run on the inputs that the last `run` of these shapes copied, and returns."""
+
+    def wait(self) -> None:
+        """Returns when everything started here is done."""
+
+    def twin(self, *, graph: bool = False) -> AbstractContextManager[OnDevice]:
+        """Another context of the same engine on a stream of its own; `graph` replays a captured graph."""
+
+    def clocks(self) -> dict[str, float]:
+        """The device's clocks, temperature and power just now; empty where the driver does not tell."""
 
 
 class Backend(Protocol):

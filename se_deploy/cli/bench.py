@@ -50,6 +50,8 @@ def bench(
     runtime: Annotated[
         Runtime, typer.Option(help="cpp: the C++ loader that `package --cpp` deploys, compiled the first time.")
     ] = Runtime.python,
+    device_only: Annotated[bool, typer.Option("--device-only", help="TensorRT: latency by the GPU's clock, copies left out.")] = False,
+    streams: Annotated[str, typer.Option(metavar="N[,N]...", help="TensorRT: contexts at once, each on its own stream.")] = "1,2",
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML file too.", show_default=False)] = None,
     min_agreement: Annotated[
         float | None, typer.Option(min=0, max=100, help="Exit 3 where agreement is lower, in percent.", show_default=False)
@@ -67,7 +69,7 @@ def bench(
       se-deploy bench fp32.onnx int8.onnx --baseline plain.onnx --html report.html
       se-deploy bench engine.onnx --runtime cpp
     """
-    sizes, counts = _sizes("--batch", batch), _sizes("--threads", threads)
+    sizes, counts, at_once = _sizes("--batch", batch), _sizes("--threads", threads), _sizes("--streams", streams)
     from se_deploy.stages.bench import bench as stage
 
     with render.progress() as progress:
@@ -86,6 +88,8 @@ def bench(
             atol=atol or (),
             html=html,
             runtime=runtime.value,
+            device_only=device_only,
+            streams=at_once or (),
             min_agreement=min_agreement,
             max_p99=max_p99,
             progress=progress,

@@ -23,6 +23,8 @@ def bench(report: BenchReport) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 280, highlight=False, emoji=False)
     console.print(_engines(report))
+    if any(run.gpu for run in report.runs):
+        console.print(_gpu(report))
     seen = set()
     for run in report.runs:
         if run.engine not in seen:
@@ -52,7 +54,7 @@ def _engines(report: BenchReport) -> Table:
     first, name = report.runs[0], _named(report)
     prepared = "" if report.preprocess_ms is None else f" (decoding and preparing an image takes {report.preprocess_ms:.2f} ms)"
     caption = (
-        f"latency in ms per batch, host memory to host memory, copies included, preprocessing left out{prepared}; "
+        f"latency in ms per batch, {_included(report)}, preprocessing left out{prepared}; "
         f"{_threads(report)} thread(s) for the engine and for {name}, measured in turns; [ ] are 95 % intervals"
     )
     against = [versus.name for versus in first.baselines]
@@ -98,6 +100,28 @@ def _cells(run: Run, size: str) -> tuple[str, ...]:
         f"{run.throughput:.1f}",
         _times(run.speedup),
     )
+
+
+def _included(report: BenchReport) -> str:
+    if report.included.copies:
+        return "host memory to host memory, copies included"
+    return "on the device by its own clock, copies left out"
+
+
+def _gpu(report: BenchReport) -> Table:
+    """What only a GPU has: a row for each engine and batch."""
+    headings = ("batch", "p50", "p99", "p50 graph", "p99 graph", "images/s by streams", "clocks before, after")
+    table = _plain("on the device", ("engine",), headings, "ms by the device's clock, copies left out; graph: a CUDA graph replayed")
+    for run in report.runs:
+        if run.gpu is None or run.device_latency_ms is None:
+            continue
+        times = (run.device_latency_ms.p50, run.device_latency_ms.p99, run.gpu.graph_latency_ms.p50, run.gpu.graph_latency_ms.p99)
+        streams = ", ".join(f"{count}: {speed:.0f}" for count, speed in run.gpu.streams.items())
+        clocks = [
+            f"{measured['sm_mhz']:.0f} MHz" if "sm_mhz" in measured else "?" for measured in (run.gpu.clocks_before, run.gpu.clocks_after)
+        ]
+        table.add_row(run.engine, str(run.batch), *(f"{time:.3f}" for time in times), streams, ", ".join(clocks))
+    return table
 
 
 def _details(run: Run) -> list[Table]:

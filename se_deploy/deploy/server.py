@@ -77,12 +77,12 @@ class Server:
         if len(inputs) != 1 or inputs[0]["data_type"] not in (_PICTURES, _BYTES):
             told = ", ".join(f"{port['name']} {port['data_type']}" for port in inputs)
             raise ServeError(f"model {name} takes {told}, not one image", "ask a model that `se-deploy package` wrote for a classifier")
-        if not outputs:
-            raise ServeError(f"no output of model {name} is a vector of class scores", "ask it with tritonclient itself")
-        encoded = inputs[0]["data_type"] == _BYTES
         batch, dims = int(config.get("max_batch_size", 0)), tuple(int(size) for size in inputs[0]["dims"])
         if not batch and dims[0] != 1:
             raise ServeError(f"model {name} takes exactly {dims[0]} images at once", "export with --batch dynamic, build and package again")
+        if not outputs:
+            raise ServeError(f"no output of model {name} is a vector of class scores", "ask it with tritonclient itself")
+        encoded = inputs[0]["data_type"] == _BYTES
         return Model(
             name=name,
             input=inputs[0]["name"],

@@ -19,7 +19,7 @@ from se_deploy.stages.steps.engines import Built
 from se_deploy.verify import latency
 from se_deploy.verify.accuracy import Accumulator
 from se_deploy.verify.intervals import Interval
-from se_deploy.verify.report import Accuracy, BenchReport, ReferenceRun, Run
+from se_deploy.verify.report import Accuracy, BenchReport, Included, ReferenceRun, Run
 from se_deploy.verify.report import Reference as Measured
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def bench(
     atol: Sequence[str] = (),
     html: str | Path | None = None,
     runtime: Literal["python", "cpp"] = "python",
+    device_only: bool = False,
+    streams: Sequence[int] = (1, 2),
     min_agreement: float | None = None,
     max_p99: float | None = None,
     progress: Progress = silent,
@@ -69,6 +71,8 @@ def bench(
         atol: absolute tolerances, as in `rtol`; where only one of the two is given the other is 1e-5, as in Polygraphy.
         html: where to write the report as one HTML file.
         runtime: "cpp" runs the engines in the C++ loader that `package --cpp` deploys, compiled here the first time.
+        device_only: latency is the GPU's own time, copies left out.
+        streams: numbers of contexts that a GPU runs at once, each on a stream of its own, for their images per second.
         min_agreement: the report passes only where each engine agrees with the reference on so many percent of images.
         max_p99: the report passes only where each run's p99 is no more milliseconds.
         progress: called after each chunk of images, and at each round of measuring.
@@ -98,7 +102,7 @@ def bench(
         counts = (threads,) if isinstance(threads, int) else tuple(threads or (live.default_threads(),))
         wanted = tried.Wanted(data, labels, pairs, embeddings or pairs is not None, rtol, atol)
         library = _loader(progress) if runtime == "cpp" else None
-        trial = _Trial(wanted, batch, baseline, warmup, duration, library)
+        trial = _Trial(wanted, batch, baseline, warmup, duration, library, device_only, streams)
         for folder in dict.fromkeys(engine.folder for engine in found):
             outcome.groups += 1
             group = [engine for engine in found if engine.folder == folder]
@@ -107,7 +111,7 @@ def bench(
                 with live.opened(folder, group[0].model, count) as reference:
                     trial.run(group, reference, count, compared, outcome, progress)
         outcome.failures += _limits(outcome.runs, min_agreement, max_p99)
-        report = outcome.report(counts)
+        report = outcome.report(counts, Included(copies=not device_only))
         if page is not None:
             from se_deploy.verify.html import page as drawn
 
@@ -132,6 +136,8 @@ class _Trial:
     duration: float
     #: The C++ loader's, where engines run in that.
     library: Path | None
+    device_only: bool
+    streams: Sequence[int]
 
     def run(
         self,
@@ -150,7 +156,7 @@ class _Trial:
                 compared.update(self._compare(group[0], subjects, reference, outcome, progress))
             for subject in subjects:
                 subject.accuracy = compared[subject.name]
-            timing = trials.Timing(self.warmup, self.duration, threads, baselines, progress)
+            timing = trials.Timing(self.warmup, self.duration, threads, baselines, progress, self.device_only, self.streams)
             outcome.add(reference, *trials.measured(subjects, reference, timing))
 
     def _compare(
@@ -186,7 +192,7 @@ class _Outcome:
         if self.groups == 1:
             self.reference = self.reference.model_copy(update={"batches": (*self.reference.batches, *beside)})
 
-    def report(self, threads: tuple[int, ...]) -> BenchReport:
+    def report(self, threads: tuple[int, ...], included: Included) -> BenchReport:
         """The report."""
         if self.reference is None:
             raise ArtifactError("no engine is named", "name one, or leave the list out for the newest")
@@ -196,6 +202,7 @@ class _Outcome:
             runs=tuple(self.runs),
             reference=self.reference,
             passed=not self.failures,
+            included=included,
             preprocess_ms=self.preprocess_ms,
             threads=threads,
             failures=tuple(self.failures),

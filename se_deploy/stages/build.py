@@ -87,6 +87,7 @@ def build(
     engine = _backend(backend)
     source = exported.find(model)
     wanted = Wanted(
+        about=source.model,
         inputs=profile(source.manifest.inputs, shapes),
         plugin=str(plugin),
         targets=tuple(target),

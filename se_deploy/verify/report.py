@@ -152,6 +152,17 @@ class Versus(Record):
     speedup: Interval
 
 
+class Gpu(Record):
+    """What only a GPU has: the device's time where the network is replayed as a CUDA graph, images per second by the number of
+    contexts on streams of their own, and the clocks before and after (MHz, degrees Celsius, watts).
+    """
+
+    graph_latency_ms: Latency
+    streams: dict[int, float]
+    clocks_before: dict[str, float]
+    clocks_after: dict[str, float]
+
+
 class Run(Record):
     """One engine at one batch size."""
 
@@ -172,6 +183,7 @@ class Run(Record):
     warmup: Warmup
     histogram_ms: Histogram
     baselines: tuple[Versus, ...] = ()
+    gpu: Gpu | None = None
 
 
 class Included(Record):

@@ -5,9 +5,7 @@ python -m tests.plugins.nvcc            prints the table and writes it into docs
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import shutil
 import subprocess
 import tempfile
 from collections import defaultdict
@@ -16,11 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from se_deploy.backends.plugin import sources, toolchain
 from tests.plugins.compiling import KERNELS, ROOT
 
-ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
-#: And PTX of compute_90, for what comes between (sm_110) and after.
-PTX = 90
+ARCHITECTURES = tuple(map(int, sources.ARCHITECTURES))
 FLAGS = ("-std=c++17", "-O3", "-Xcompiler", "-fPIC,-fvisibility=hidden,-Wall,-Wextra", "-Werror", "all-warnings", "-Xptxas", "-v")
 PAGE = ROOT / "docs" / "kernels.md"
 NAMES = {"f": "float32", "6__half": "float16", "13__nv_bfloat16": "bfloat16", "a": "int8", "x": "int64 sums"}
@@ -64,19 +61,12 @@ class Use:
     stack: int
 
 
-def find() -> Path | None:
-    """nvcc of the system, or of the wheels that the extra `[plugin]` installs; None without either."""
-    on_path = shutil.which("nvcc")
-    if on_path:
-        return Path(on_path)
-    spec = importlib.util.find_spec("nvidia")
-    folders = spec.submodule_search_locations if spec else None
-    return next((path for folder in folders or () for path in Path(folder).glob("cu1*/bin/nvcc")), None)
-
-
-def compile_all(nvcc: Path, library: Path) -> dict[Kernel, dict[int, Use]]:
+def compile_all(library: Path) -> dict[Kernel, dict[int, Use]]:
     """Compiles every .cu file for every architecture into one shared library; what each kernel uses, by architecture."""
-    targets = [f"-gencode=arch=compute_{sm},code=sm_{sm}" for sm in ARCHITECTURES] + [f"-gencode=arch=compute_{PTX},code=compute_{PTX}"]
+    nvcc, folder = toolchain.compiler()
+    targets = [f"-gencode=arch=compute_{sm},code=sm_{sm}" for sm in ARCHITECTURES] + [
+        f"-gencode=arch=compute_{sources.PTX},code=compute_{sources.PTX}"
+    ]
     with tempfile.TemporaryDirectory() as work:
 
         def build(source: Path) -> tuple[Path, str]:
@@ -85,7 +75,7 @@ def compile_all(nvcc: Path, library: Path) -> dict[Kernel, dict[int, Use]]:
 
         with ThreadPoolExecutor(2) as pool:
             built = list(pool.map(build, sorted(KERNELS.glob("*.cu"))))
-        libraries = [f"-L{path}" for path in (nvcc.parents[1] / "lib64", nvcc.parents[1] / "lib") if path.is_dir()]
+        libraries = [f"-L{folder}"] if folder else []
         objects = [str(target) for target, _ in built]
         _run([str(nvcc), "-shared", "-cudart", "static", *libraries, *objects, "-o", str(library)])
     return uses(said for _, said in built)
@@ -113,8 +103,9 @@ def page(table: dict[Kernel, dict[int, Use]], library_bytes: int) -> str:
     ]
     every = [use for by_sm in table.values() for use in by_sm.values()]
     table_rows = "\n".join(["| kernel | type | layout | " + " | ".join(heads) + " |", "|---|---|---|" + "---|" * len(heads), *rows])
+    megabytes = f"{library_bytes / 1e6:.1f} MB"
     summary = (
-        f"{len(table)} kernels, {len(ARCHITECTURES)} architectures and PTX of compute_{PTX}: a library of {library_bytes / 1e6:.1f} MB.\n"
+        f"{len(table)} kernels, {len(ARCHITECTURES)} architectures and PTX of compute_{sources.PTX}: a library of {megabytes}.\n"
         f"Bytes spilled: {max(use.spilled for use in every)}. Static shared memory: {max(use.shared for use in every)} bytes."
     )
     return f"{ABOVE}\n{summary}\n\n{table_rows}\n\n{BELOW}"
@@ -129,12 +120,9 @@ def _run(command: list[str]) -> str:
 
 def main() -> None:
     """Prints the page and writes it."""
-    nvcc = find()
-    if nvcc is None:
-        raise SystemExit("nvcc is not installed: pip install 'se-deploy[plugin]'")
     with tempfile.TemporaryDirectory() as work:
         library = Path(work) / "libse_kernels.so"
-        text = page(compile_all(nvcc, library), library.stat().st_size)
+        text = page(compile_all(library), library.stat().st_size)
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(text)
     print(text)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.plugins import nvcc
+from se_deploy.backends.plugin import toolchain
+from se_deploy.errors import BackendError
 from tests.plugins.cases import ROADS, Case, inputs_of, run, write
 from tests.plugins.compiling import KERNELS, TESTS
 from tests.plugins.drawn import KINDS, drawn, edges
@@ -20,12 +21,13 @@ TOOLS = ("memcheck", "racecheck", "synccheck")
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """plugins/tests/run_gpu.cu, compiled for the GPU that is here."""
-    compiler = nvcc.find()
-    if compiler is None:
-        pytest.skip("nvcc is not installed; pip install 'se-deploy[plugin]'")
+    try:
+        compiler, folder = toolchain.compiler()
+    except BackendError as error:
+        pytest.skip(str(error))
     major, minor = torch.cuda.get_device_capability()
     binary = tmp_path_factory.mktemp("gpu") / "run_gpu"
-    libraries = [f"-L{path}" for path in (compiler.parents[1] / "lib64", compiler.parents[1] / "lib") if path.is_dir()]
+    libraries = [f"-L{folder}"] if folder else []
     sources = [TESTS / "run_gpu.cu", *sorted(KERNELS.glob("*.cu"))]
     flags = ["-std=c++17", "-O3", "-lineinfo", f"-arch=sm_{major}{minor}", f"-I{KERNELS}", f"-I{TESTS}", *libraries]
     subprocess.run([str(compiler), *flags, *map(str, sources), "-o", str(binary)], check=True)

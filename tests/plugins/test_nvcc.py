@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from se_deploy.backends.plugin import toolchain
+from se_deploy.errors import BackendError
 from tests.plugins import nvcc
 from tests.plugins.layouts import TYPES
 
@@ -12,11 +14,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[nvcc.Kernel, dict[int, nvcc.Use]], Path]:
-    found = nvcc.find()
-    if found is None:
-        pytest.skip("nvcc is not installed; pip install 'se-deploy[plugin]'")
+    try:
+        toolchain.compiler()
+    except BackendError as error:
+        pytest.skip(str(error))
     library = tmp_path_factory.mktemp("nvcc") / "libse_kernels.so"
-    return nvcc.compile_all(found, library), library
+    return nvcc.compile_all(library), library
 
 
 def test_every_kernel_is_compiled_for_every_architecture(built: tuple) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from se_deploy.backends.cpp.compiling import headers, library
-from se_deploy.backends.cpp.loader import onnxruntime_library
+from se_deploy.backends.cpp.loader import installed
 from se_deploy.files import runtime_sources
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "se-deploy-tests"
@@ -80,5 +80,5 @@ def run(words: list[str]) -> str:
 
 def environment(**more: str) -> dict[str, str]:
     """For a program that runs ONNX Runtime engines."""
-    library = onnxruntime_library()
+    library = installed("onnxruntime")
     return os.environ | SANITIZED | ({"SE_ONNXRUNTIME": str(library)} if library else {}) | more

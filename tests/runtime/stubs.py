@@ -50,6 +50,13 @@ def driver(folder: Path, *, init: int = 0, count: int = 1, capability: tuple[int
     return _compiled(_DRIVER.format(init=init, count=count, major=major, minor=minor, cuda=cuda), folder, "libcuda.so.1").parent
 
 
+def no_driver(folder: Path) -> Path:
+    """A folder for LD_LIBRARY_PATH whose libcuda.so.1 does not load, so that a machine with a GPU has none either."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "libcuda.so.1").write_bytes(b"no library at all, and longer than an ELF header, which is what is looked at first")
+    return folder
+
+
 def _compiled(source: str, folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.c"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from se_deploy import bench
+from se_deploy import bench, build
 from se_deploy.backends.cpp import compiling
 from se_deploy.errors import BackendError
 from tests.runtime import compiled
@@ -29,6 +31,17 @@ def test_the_loader_is_compared_and_timed_as_any_engine(engine: Path) -> None:
     alone = bench(engine, batch=[1, 8], **FAST)
     for ours, python in zip(report.runs, alone.runs, strict=True):
         assert ours.accuracy.max_abs_error == pytest.approx(python.accuracy.max_abs_error, abs=1e-5)
+
+
+@pytest.mark.usefixtures("library")
+def test_a_plan_is_opened_with_the_library_of_the_installed_wheel(engine: Path, tmp_path: Path) -> None:
+    """A real TensorRT-RTX plan: its library is found and opened, and the missing GPU is told by the loader."""
+    if find_spec("tensorrt_rtx") is None:
+        pytest.skip("tensorrt-rtx-cu13 is not installed: pip install 'se-deploy[rtx]'")
+    shutil.copytree(engine.parent, tmp_path / "small")
+    plan = build(tmp_path / "small", fp32=True, backend="tensorrt-rtx", target=["sm_89"], plugin="off").output
+    with pytest.raises(BackendError, match="engine.plan: no GPU here|compiled with the headers of"):
+        bench(plan, runtime="cpp", **FAST)
 
 
 def test_without_any_header_the_remedy_is_told(engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

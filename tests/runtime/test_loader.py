@@ -164,6 +164,13 @@ def test_an_engine_or_manifest_that_is_not_there_is_named(library: Path, tmp_pat
         Loaded(library, path, manifest.inputs, manifest.outputs)
 
 
+def test_outputs_that_are_not_the_manifests_are_refused(library: Path, engine: Path) -> None:
+    """There would be no room for those that the engine has."""
+    manifest = identity.described(engine)
+    with pytest.raises(BackendError, match="has other outputs than are asked for"):
+        Loaded(library, engine, manifest.inputs, ())
+
+
 def test_a_manifest_is_not_read_beyond_its_bound(library: Path, tmp_path: Path) -> None:
     path = engines.engine(tmp_path)
     manifest = identity.described(path)

@@ -87,7 +87,8 @@ def test_a_library_that_is_no_tensorrt_is_told(sanitized: Path, plan: Path) -> N
 
 def test_no_driver_no_gpu_and_another_gpu_are_told(sanitized: Path, plan: Path, tmp_path: Path) -> None:
     library = str(stubs.tensorrt(tmp_path / "trt", 101303))
-    assert "no GPU here: there is no NVIDIA driver" in refused(sanitized, plan, SE_TENSORRT=library)
+    line = refused(sanitized, plan, SE_TENSORRT=library, LD_LIBRARY_PATH=str(stubs.no_driver(tmp_path / "driverless")))
+    assert "no GPU here: there is no NVIDIA driver" in line
     none = stubs.driver(tmp_path / "none", init=100)
     line = refused(sanitized, plan, SE_TENSORRT=library, LD_LIBRARY_PATH=str(none))
     assert "no GPU here: no CUDA-capable device is detected; check it with nvidia-smi" in line

@@ -18,6 +18,7 @@ from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from se_deploy import build, client, package
+from se_deploy.artifacts import Preprocess
 from se_deploy.errors import ServeError
 from se_deploy.images import decode, preprocess
 from tests.serving import engines
@@ -37,6 +38,9 @@ MODELS = (
     "odd",
     "half",
     "int8",
+)
+BGR = Preprocess(
+    resize=(40, 36), crop=32, color="BGR", scale=1.0, mean=(91.5, 103.9, 131.1), std=(60.0, 61.0, 62.0), interpolation="bicubic"
 )
 CLIENTS, SECONDS = 32, 20.0
 
@@ -62,6 +66,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     package(engines.engine(root, "unlabelled", labels=None), triton=repository, max_batch=4, instances=2)
     package(engines.plan(root), triton=repository, ensemble=True)
     package(engines.odd(root / "odd"), triton=repository)
+    package(engines.engine(root, "four", batch=4, how=BGR), triton=repository, ensemble=True)
     pictures = exports.pictures(root / "imgs", 12)
     half = build(exports.directory(root, name="half"), fp16=True).output
     quantized = build(exports.directory(root, name="int8"), int8=True, calib=pictures).output
@@ -137,6 +142,20 @@ def test_an_ensemble_takes_encoded_images_and_prepares_them_as_we_do(stage: Stag
     rows = np.stack([preprocess(decode(path), exports.HOW) for path in paths])
     got = ask(stage, protocol, model, "image", encoded)
     np.testing.assert_allclose(got, engines.session_answers(stage.engine, rows), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_an_ensemble_of_a_fixed_batch_takes_exactly_so_many_images(stage: Stage, protocol: str) -> None:
+    paths = sorted(stage.pictures.iterdir())[:4]
+    encoded = np.array([path.read_bytes() for path in paths], dtype=object)
+    rows = np.stack([preprocess(decode(path, "BGR"), BGR) for path in paths])
+    expected = np.concatenate([engines.session_answers(stage.engine, row[None]) for row in rows])
+    np.testing.assert_allclose(ask(stage, protocol, "four_images", "image", encoded), expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(InferenceServerException, match="unexpected shape"):
+        ask(stage, protocol, "four_images", "image", encoded[:3])
+    for model in ("four", "four_images"):
+        with pytest.raises(ServeError, match=f"model {model} takes exactly 4 images at once"):
+            client(stage.server.http, model, stage.pictures)
 
 
 def test_the_preprocessing_model_alone_gives_the_very_same_pixels(stage: Stage) -> None:

@@ -59,7 +59,10 @@ def test_each_line_is_ok_or_names_the_command_that_mends_it() -> None:
 
 
 def test_a_bare_machine_gets_a_list_and_no_traceback(tmp_path: Path) -> None:
-    done, report = asked(packages=bare_packages(tmp_path / "bare"), PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+    driver = stubs.no_driver(tmp_path / "driver")
+    done, report = asked(
+        packages=bare_packages(tmp_path / "bare"), PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path), LD_LIBRARY_PATH=str(driver)
+    )
     assert done.returncode == 0, done.stderr
     lines = by_name(report)
     for name in (
@@ -95,8 +98,7 @@ def test_an_old_driver_is_a_mismatch_and_one_without_a_gpu_is_told(tmp_path: Pat
 
 
 def test_a_driver_library_that_is_none_is_a_line(tmp_path: Path) -> None:
-    (tmp_path / "libcuda.so.1").write_bytes(b"no library")
-    done, report = asked(LD_LIBRARY_PATH=str(tmp_path))
+    done, report = asked(LD_LIBRARY_PATH=str(stubs.no_driver(tmp_path)))
     assert done.returncode == 0
     assert by_name(report)["GPU"]["status"] == "missing"
 

@@ -120,6 +120,8 @@ inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaS
     return cudaSuccess;
 }
 
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+
 namespace se {
 
 using std::max;
@@ -159,6 +161,8 @@ void countWrite(const T* to, int elements = 1) {
 
 template <typename... Parameters, typename... Arguments>
 cudaError_t submit(void (*kernel)(Parameters...), const Launch& how, cudaStream_t, const Arguments&... arguments) {
+    const bool together = how.cooperative || how.cluster > 1;
+    if (together && simt::settings().noRoom != 0) return static_cast<cudaError_t>(simt::settings().noRoom);
     simt::traffic().launch();
     simt::Grid::run(how, [&] { kernel(Parameters(arguments)...); });
     return cudaSuccess;

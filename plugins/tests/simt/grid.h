@@ -13,6 +13,7 @@ struct Settings {
     uint64_t seed = 0;
     std::size_t sharedPerBlock = 227 * 1024;  // more is a failure, as on the device
     std::string skipped;                      // file.cuh:12 of a barrier that is left out (the mutations)
+    int noRoom = 0;                           // what launches of blocks that must be resident together return, if not 0
     int64_t onlyLast = 0;                     // > 0: run only that many of the last blocks (for tensors too large to compute)
 };
 
@@ -84,7 +85,8 @@ class Grid {
     //: Runs a kernel's body on every thread of the launch.
     template <typename How>
     static void run(const How& how, const std::function<void()>& body) {
-        if (how.threads % kWarp != 0 || how.threads < 1 || how.threads > 1024) fail("a block of " + std::to_string(how.threads) + " threads");
+        const int threads = how.threads;
+        if (threads % kWarp != 0 || threads < 1 || threads > 1024) fail("a block of " + std::to_string(threads) + " threads");
         if (how.shared > settings().sharedPerBlock) fail("a block of " + std::to_string(how.shared) + " bytes of shared memory");
         if (how.blocks < 1 || how.blocks % how.cluster != 0) fail("a grid of " + std::to_string(how.blocks) + " blocks");
         const int64_t together = how.cooperative ? how.blocks : how.cluster;
@@ -122,7 +124,8 @@ class Grid {
         block.cluster = clusters_.back().get();
         block.cluster->blocks.push_back(&block);
         for (int t = 0; t < perBlock_; ++t) {
-            threads_.push_back({{static_cast<unsigned>(t)}, &block, {number}, {static_cast<unsigned>(perBlock_)}, {static_cast<unsigned>(all_)}});
+            const auto index = [](int64_t i) { return Index{static_cast<unsigned>(i)}; };
+            threads_.push_back({index(t), &block, index(number), index(perBlock_), index(all_)});
         }
     }
 

@@ -58,7 +58,8 @@ class Traffic {
         std::string text = "{\"launches\": " + std::to_string(launches_) + ", \"furthest\": " + std::to_string(furthest_) +
                            ", \"fetched\": " + std::to_string(fetched_);
         for (const Range& range : ranges_) {
-            text += ", \"" + range.name + "\": {\"read\": " + std::to_string(range.read) + ", \"written\": " + std::to_string(range.written) + "}";
+            text += ", \"" + range.name + "\": {\"read\": " + std::to_string(range.read);
+            text += ", \"written\": " + std::to_string(range.written) + "}";
         }
         return text + "}";
     }

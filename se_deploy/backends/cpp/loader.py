@@ -47,9 +47,16 @@ class Loaded:
     outputs: tuple[Port, ...]
 
     def __init__(
-        self, library: Path, engine: Path, inputs: Sequence[InputSpec], outputs: Sequence[OutputSpec], *, threads: int | None = None
+        self,
+        library: Path,
+        engine: Path,
+        inputs: Sequence[InputSpec],
+        outputs: Sequence[OutputSpec],
+        *,
+        backend: str = "onnxruntime",
+        threads: int | None = None,
     ) -> None:
-        """Opens an engine that lies beside its manifest.
+        """Opens an engine that lies beside its manifest; `backend` chooses whose library is looked for among the installed wheels.
 
         Raises:
             BackendError: what the loader says of it.
@@ -58,11 +65,15 @@ class Loaded:
         self.outputs = tuple(Port(spec.name, spec.dtype, spec.shape) for spec in outputs)
         self._api = _declared(ctypes.CDLL(str(library)))
         error = ctypes.create_string_buffer(_ROOM)
-        named = onnxruntime_library()
-        options = _Options(onnxruntime=str(named).encode() if named else None, threads=threads or 0)
+        named = installed(backend)
+        word = "onnxruntime" if backend == "onnxruntime" else "tensorrt"
+        options = _Options(threads=threads or 0, **({word: str(named).encode()} if named else {}))
         self._engine = self._api.se_open(str(engine).encode(), ctypes.byref(options), error, _ROOM)
         if not self._engine:
             raise BackendError(*_said(error))
+        if self._api.se_outputs(self._engine) != len(self.outputs):
+            self.close()
+            raise BackendError(f"{engine} has other outputs than are asked for", "read them from the manifest beside it")
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
         """One batch, by input name, to every output, by name.
@@ -125,11 +136,20 @@ class Loaded:
 _CAPACITY = 3 * 4096 * 4096
 
 
-def onnxruntime_library() -> Path | None:
-    """The shared library inside the installed onnxruntime wheel; None where the loader must find one itself."""
-    spec = find_spec("onnxruntime")
-    folder = Path(spec.origin).parent / "capi" if spec is not None and spec.origin is not None else None
-    return next(iter(sorted(folder.glob("libonnxruntime.so.*"))), None) if folder is not None else None
+#: A backend -> the package of the wheel that brings its library, and the library's name there.
+_WHEELS = {
+    "onnxruntime": ("onnxruntime", "capi/libonnxruntime.so.*"),
+    "tensorrt": ("tensorrt_libs", "libnvinfer.so.*"),
+    "tensorrt-rtx": ("tensorrt_rtx_libs", "libtensorrt_rtx.so.*"),
+}
+
+
+def installed(backend: str) -> Path | None:
+    """The backend's shared library inside an installed wheel; None where the loader must find one itself."""
+    package, pattern = _WHEELS[backend]
+    spec = find_spec(package)
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    return next((path for folder in folders for path in sorted(Path(folder).glob(pattern))), None)
 
 
 def _declared(api: Any) -> Any:
@@ -137,6 +157,7 @@ def _declared(api: Any) -> Any:
     int32 = ctypes.c_int32
     api.se_open.argtypes, api.se_open.restype = [text, pointer, text, size], pointer
     api.se_close.argtypes, api.se_close.restype = [pointer], None
+    api.se_outputs.argtypes, api.se_outputs.restype = [pointer], size
     api.se_run.argtypes, api.se_run.restype = [pointer, pointer, size, pointer, text, size], ctypes.c_int
     api.se_preprocess.argtypes = [pointer, pointer, int32, int32, int32, int32, pointer, size, pointer, text, size]
     api.se_preprocess.restype = ctypes.c_int

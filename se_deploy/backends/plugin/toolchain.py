@@ -56,7 +56,7 @@ def find(include: Path | None = None) -> Toolchain:
         BackendError: one is missing, or too old; says where was looked.
     """
     headers = _headers(include)
-    nvcc, lib = _nvcc()
+    nvcc, lib = compiler()
     if shutil.which("g++") is None:
         raise BackendError("nvcc needs g++, which is not here", "install g++ (up to 15)")
     return Toolchain(nvcc, _cuda(nvcc), lib, headers, _tensorrt(headers))
@@ -81,7 +81,12 @@ def _compilers() -> Iterator[tuple[Path, Path | None]]:
             yield toolkit / "bin" / "nvcc", toolkit / "lib"
 
 
-def _nvcc() -> tuple[Path, Path | None]:
+def compiler() -> tuple[Path, Path | None]:
+    """The first nvcc that there is, and the folder that its linker has to be told (the wheels').
+
+    Raises:
+        BackendError: there is none.
+    """
     for path, lib in _compilers():
         if path.is_file():
             return path, lib

@@ -90,13 +90,14 @@ class TensorRT:
         return here.name if here else "no GPU"
 
     def _job(self, model: Path, out: Path, wanted: Wanted, library: Library | None, nodes: Nodes, targets: tuple[str, ...]) -> Job:
-        # RTX times nothing at build, and asking for a cache makes it look for a GPU.
-        cache = None if wanted.cache is None or self.flavour.rtx else wanted.cache / f"timing-{self.flavour.version()}.cache"
+        # Without a GPU nothing is timed, and asking for a cache makes TensorRT-RTX look for one.
+        cache = None if wanted.cache is None or gpu.first() is None else wanted.cache / f"{self.name}-{self.flavour.version()}.timing"
         if cache is not None:
             cache.parent.mkdir(parents=True, exist_ok=True)
         return Job(
             module=self.flavour.module,
             model=str(model.resolve()),
+            shown=str(wanted.about or model),
             out=str(out.resolve()),
             layers=str(layers_of(out).resolve()),
             plugin=str(library.file.resolve()) if library else None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
+import subprocess
 from dataclasses import dataclass
 from functools import cache
 
@@ -34,3 +36,33 @@ def first() -> Gpu | None:
     cuda.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, device)
     cuda.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, device)
     return Gpu(name.value.decode(errors="replace"), f"sm_{major.value}{minor.value}")
+
+
+#: What nvidia-smi is asked -> what it is called here.
+_QUERIES = {
+    "clocks.sm": "sm_mhz",
+    "clocks.mem": "memory_mhz",
+    "clocks.max.sm": "sm_max_mhz",
+    "temperature.gpu": "temperature_c",
+    "power.draw": "power_w",
+}
+
+
+def clocks() -> dict[str, float]:
+    """Clocks, temperature and power of the first GPU just now; what the driver does not tell is left out."""
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    words = ["nvidia-smi", "-i", "0", f"--query-gpu={','.join(_QUERIES)}", "--format=csv,noheader,nounits"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return parsed_clocks(done.stdout)
+
+
+def parsed_clocks(line: str) -> dict[str, float]:
+    """nvidia-smi's answer, such as "1980, 2619, 1980, 34, 71.52"; "[N/A]" and the like are left out."""
+    found = {}
+    for name, text in zip(_QUERIES.values(), line.split(","), strict=False):
+        try:
+            found[name] = float(text)
+        except ValueError:
+            continue
+    return found

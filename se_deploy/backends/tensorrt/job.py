@@ -22,10 +22,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Job:
-    """One build. Paths are absolute; `nodes` are the SqueezeExcite nodes' names with their op types."""
+    """One build. Paths are absolute, but for what the model is `shown` as; `nodes` are the SqueezeExcite nodes' names and op types."""
 
     module: str
     model: str
+    shown: str
     out: str
     layers: str
     plugin: str | None

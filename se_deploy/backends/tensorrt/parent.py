@@ -111,15 +111,15 @@ def _failure(event: dict[str, Any], job: Job, flavour: Flavour) -> SeDeployError
             return BackendError(f"the plugin library {file} has no creator for {text}", "it is older: run `se-deploy plugin build`")
         case "layers":
             return CheckFailed(
-                f"{flavour.label} took the plugin for {text} SE blocks; not for {_listed(event['nodes'])}",
+                f"{flavour.label} took the plugin for {text} SE blocks of {job.shown}; not for {_listed(event['nodes'])}",
                 "--plugin off builds without it",
             )
         case "write":
             return OSError(event["errno"], text, event["file"])
         case "parse":
-            return BackendError(f"{flavour.label} cannot parse the model{_at(event, job)}: {text}", "export it with --opset 17 or later")
+            return BackendError(f"{flavour.label} cannot parse {job.shown}{_at(event, job)}: {text}", "export it with --opset 17 or later")
     return BackendError(
-        f"{flavour.label} cannot build the engine: {text}", "check it with `se-deploy inspect`, or try smaller --shapes or --plugin off"
+        f"{flavour.label} cannot build {job.shown}: {text}", "check it with `se-deploy inspect`, or try smaller --shapes or --plugin off"
     )
 
 

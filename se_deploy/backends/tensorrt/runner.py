@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from se_deploy.backends.base import Port, Tensors
-from se_deploy.backends.tensorrt import loading
+from se_deploy.backends.tensorrt import gpu, loading
 from se_deploy.backends.tensorrt.flavours import Flavour
 from se_deploy.errors import BackendError
 
@@ -36,10 +36,11 @@ class Session:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
-    def __init__(self, engine: Path, flavour: Flavour, *, graph: bool = False) -> None:
-        """`graph`: every shape is captured at its first run, and replayed after that."""
+    def __init__(self, engine: Path, flavour: Flavour, *, graph: bool = False, opened: Any = None) -> None:
+        """`graph`: every shape is captured at its first run, and replayed after that. `opened`: the engine, where it is open already."""
         self._trt: Any = import_module(flavour.module)
-        self._engine: Any = loading.engine(engine, flavour)
+        self._path, self._flavour = engine, flavour
+        self._engine: Any = opened if opened is not None else loading.engine(engine, flavour)
         self._context: Any = self._engine.create_execution_context()
         if self._context is None:
             raise BackendError(f"{engine} gets no execution context", "is there enough GPU memory?")
@@ -83,6 +84,14 @@ class Session:
                 event.record(self._stream)
         self._stream.synchronize()
         return [before.elapsed_time(after) for before, after in zip(events, events[1:], strict=False)]
+
+    def twin(self, *, graph: bool = False) -> Session:
+        """Another context of the same engine, on a stream of its own."""
+        return Session(self._path, self._flavour, graph=graph, opened=self._engine)
+
+    def clocks(self) -> dict[str, float]:
+        """The GPU's clocks, temperature and power, from nvidia-smi."""
+        return gpu.clocks()
 
     def start(self, feeds: Mapping[str, NDArray[Any]]) -> None:
         """Enqueues one run on this session's stream and returns; `wait` ends it."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from se_deploy import backends
 from se_deploy.artifacts import InputSpec, Progress
-from se_deploy.backends import Runner
+from se_deploy.backends import OnDevice, Runner
 from se_deploy.errors import ArtifactError, BackendError
+from se_deploy.stages.steps import device
 from se_deploy.stages.steps.baselines import Baseline
 from se_deploy.stages.steps.engines import Built
 from se_deploy.verify import latency, rows
@@ -60,23 +61,42 @@ def opened(engine: Built, batch: Sequence[int] | None, threads: int, stack: Exit
     missing = backend.missing() if loader is None else None
     if missing is not None:
         raise BackendError(f"{engine.path} needs {backend.name}, which does not work here", missing)
-    fixed = _fixed(engine.manifest.inputs[0])
-    for size in dict.fromkeys(batch or [fixed or 1]):
-        if size < 1 or (fixed is not None and size != fixed):
-            is_fixed = f"its batch is fixed at {fixed}" if fixed else "a batch has at least one row"
-            raise BackendError(f"{engine.path} does not run at batch {size}: {is_fixed}", f"take --batch {fixed or 1}")
+    sizes = _sizes(engine, batch, least=engine.manifest.inputs[0].min[0] if backend.strongly_typed else 1)
+    if backend.strongly_typed:
+        _check_profile(engine, sizes)
     runner: Runner = stack.enter_context(_loaded(loader, engine, threads) if loader else backend.open(engine.path, threads=threads))
     gone = {output.name for output in engine.model.outputs} - {port.name for port in runner.outputs}
     if gone:
         raise ArtifactError(f"{engine.path} has no output {', '.join(sorted(gone))}, which the reference has", "build it again")
-    for size in dict.fromkeys(batch or [fixed or 1]):
+    for size in sizes:
         yield Subject(engine, runner, backend.device(), size)
+
+
+def _sizes(engine: Built, batch: Sequence[int] | None, least: int) -> list[int]:
+    """The batch sizes asked for, each once; else the only one, or the least."""
+    fixed = _fixed(engine.manifest.inputs[0])
+    sizes = list(dict.fromkeys(batch or [fixed or least]))
+    for size in sizes:
+        if size < 1 or (fixed is not None and size != fixed):
+            is_fixed = f"its batch is fixed at {fixed}" if fixed else "a batch has at least one row"
+            raise BackendError(f"{engine.path} does not run at batch {size}: {is_fixed}", f"take --batch {fixed or 1}")
+    return sizes
+
+
+def _check_profile(engine: Built, sizes: Sequence[int]) -> None:
+    """TensorRT runs within what it was built for."""
+    spec = engine.manifest.inputs[0]
+    for size in sizes:
+        if not spec.min[0] <= size <= spec.max[0]:
+            said = f"{engine.path} does not run at batch {size}: it was built for {spec.min[0]} to {spec.max[0]}"
+            raise BackendError(said, f"build it with --shapes {spec.name}:1,{size},{max(size, spec.max[0])}")
 
 
 def _loaded(loader: Path, engine: Built, threads: int) -> Runner:
     from se_deploy.backends.cpp import Loaded
 
-    return Loaded(loader, engine.path, engine.manifest.inputs, engine.manifest.outputs, threads=threads)
+    manifest = engine.manifest
+    return Loaded(loader, engine.path, manifest.inputs, manifest.outputs, backend=manifest.backend, threads=threads)
 
 
 def _fixed(spec: InputSpec) -> int | None:
@@ -103,15 +123,22 @@ def faults(subjects: list[Subject], reference: Reference) -> list[str]:
 
 
 def _mixed(subject: Subject, reference: Reference) -> list[str]:
-    """A sentence where a batch of differing rows does not give what its rows give alone."""
+    """A sentence for each batch of differing rows that does not give what its rows give alone."""
     spec = subject.built.manifest.inputs[0]
     fixed = _fixed(spec) is not None
-    size = subject.batch if subject.batch > 1 or fixed else min(ROWS, spec.max[0])
-    if size < 2:
-        return []
+    sizes = [subject.batch if subject.batch > 1 or fixed else min(ROWS, spec.max[0])]
+    if isinstance(subject.runner, OnDevice) and not fixed:  # another kernel may run at each end of the profile
+        sizes += [spec.opt[0], spec.max[0]]
+    return [said for size in dict.fromkeys(sizes) if size > 1 for said in _mixed_at(size, subject, reference)]
+
+
+def _mixed_at(size: int, subject: Subject, reference: Reference) -> list[str]:
+    spec = subject.built.manifest.inputs[0]
+    fixed = _fixed(spec) is not None
+    least = spec.min[0] if isinstance(subject.runner, OnDevice) else 1
     feeds, run = rows.distinct(reference.probes.feeds, size), subject.runner.run
     together = rows.in_batches(run, feeds, size, subject.name)
-    alone = rows.elsewhere(run, feeds) if fixed else rows.in_batches(run, feeds, 1, subject.name)
+    alone = rows.elsewhere(run, feeds) if fixed else rows.in_batches(run, feeds, least, subject.name)
     wrong = rows.wrong_row(together, alone, subject.built.manifest.precision)
     if wrong is None:
         return []
@@ -131,6 +158,10 @@ class Timing:
     threads: int
     baselines: Sequence[Baseline]
     progress: Progress
+    #: Latency is the device's own time, copies left out.
+    device_only: bool = False
+    #: Numbers of contexts that a GPU runs at once.
+    streams: Sequence[int] = (1, 2)
 
 
 def measured(subjects: list[Subject], reference: Reference, timing: Timing) -> tuple[list[Run], list[ReferenceRun]]:
@@ -148,10 +179,28 @@ def measured(subjects: list[Subject], reference: Reference, timing: Timing) -> t
         what = f"measure latency at batch {size}"
         blocks = latency.interleaved(calls, warm, duration=timing.duration, what=what, progress=timing.progress)
         for key, number in chosen.items():
-            against = tuple(_versus(baseline.name, blocks[other], blocks[key]) for other, baseline in others.items())
-            made[number] = _run(subjects[number], blocks[key], blocks["reference"], warm[key], timing.threads, against)
+            on_device = _on_device(subjects[number], feeds, timing)
+            mine = blocks[key]
+            if on_device is not None and timing.device_only:
+                mine = device.as_blocks(on_device.times, len(blocks["reference"]))
+            against = tuple(_versus(baseline.name, blocks[other], mine) for other, baseline in others.items())
+            run = _run(subjects[number], mine, blocks["reference"], warm[key], timing.threads, against)
+            made[number] = run if on_device is None else _with_device(run, on_device)
         beside.append(_beside(size, timing.threads, blocks["reference"]))
     return [made[number] for number in sorted(made)], beside
+
+
+def _on_device(subject: Subject, feeds: rows.Tensors, timing: Timing) -> device.Measured | None:
+    """What a GPU tells of itself; None on a CPU, which has no other clock than the host's."""
+    if not isinstance(subject.runner, OnDevice):
+        if timing.device_only:
+            raise BackendError(f"{subject.built.path} runs on the host, which has no other clock", "leave --device-only out")
+        return None
+    return device.measure(subject.runner, feeds, duration=timing.duration, streams=timing.streams)
+
+
+def _with_device(run: Run, measured: device.Measured) -> Run:
+    return run.model_copy(update={"device_latency_ms": latency.summary([measured.times]), "gpu": measured.gpu})
 
 
 def _versus(name: str, theirs: list[list[float]], ours: list[list[float]]) -> Versus:

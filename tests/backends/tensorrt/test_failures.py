@@ -102,7 +102,7 @@ def test_a_node_that_lost_its_plugin_is_named_and_3(tmp_path: Path, plugin: Path
     next(a for a in node.attribute if a.name == "plugin_version").s = b"2"
     model = exports.directory(tmp_path, network)
     said = refused(model, CheckFailed)
-    assert said == "TensorRT-RTX took the plugin for 1 of 2 SE blocks; not for se2; --plugin off builds without it"
+    assert said == f"TensorRT-RTX took the plugin for 1 of 2 SE blocks of {model}/model.onnx; not for se2; --plugin off builds without it"
 
 
 # The model
@@ -113,24 +113,27 @@ def test_a_model_that_the_parser_refuses_names_the_node(tmp_path: Path, plugin: 
     network.graph.node.insert(0, onnx.helper.make_node("Unknown", ["x"], ["z"], "head/unknown", domain="mine"))
     network.graph.node[1].input[0] = "z"
     network.opset_import.append(onnx.helper.make_opsetid("mine", 1))
-    said = refused(exports.directory(tmp_path, network), BackendError)
-    assert said.startswith('TensorRT-RTX cannot parse the model at node head/unknown (Unknown): creator && "Plugin not found, ')
+    model = exports.directory(tmp_path, network)
+    said = refused(model, BackendError)
+    assert said.startswith(f'TensorRT-RTX cannot parse {model}/model.onnx at node head/unknown (Unknown): creator && "Plugin not found, ')
 
 
 def test_an_se_block_that_the_plugin_refuses_is_named(tmp_path: Path, plugin: Path) -> None:
     network = small.network()
     node = next(n for n in network.graph.node if n.name == "se2")
     next(a for a in node.attribute if a.name == "alpha").f = float("inf")
-    said = refused(exports.directory(tmp_path, network), BackendError)
-    assert said.startswith("TensorRT-RTX cannot parse the model at the SE block se2: ")
+    model = exports.directory(tmp_path, network)
+    said = refused(model, BackendError)
+    assert said.startswith(f"TensorRT-RTX cannot parse {model}/model.onnx at the SE block se2: ")
     assert "the attribute alpha is not finite" in said
 
 
 def test_a_slope_of_another_size_is_told_by_the_plugin(tmp_path: Path, plugin: Path) -> None:
     network = small.network()
     small.replace(network, "se.b1", small.weight(network, "se.b1")[:3])
-    said = refused(exports.directory(tmp_path, network), BackendError)
-    assert said.startswith("TensorRT-RTX cannot build the engine: ")
+    model = exports.directory(tmp_path, network)
+    said = refused(model, BackendError)
+    assert said.startswith(f"TensorRT-RTX cannot build {model}/model.onnx: ")
     assert "w1 is (4, 16), b1 (3)" in said
 
 

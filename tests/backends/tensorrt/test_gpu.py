@@ -24,6 +24,7 @@ from se_deploy.networks.exporting import to_onnx
 from se_deploy.quant import ranges, sites
 from se_deploy.quant import scales as measured
 from se_deploy.quant.calibrate import observe
+from se_deploy.stages.bench import bench
 from se_deploy.stages.build import build
 from se_deploy.stages.steps.strong_int8 import strongly_typed_int8
 from tests.backends.tensorrt import many, networks
@@ -33,6 +34,7 @@ from tests.plugins import layouts
 from tests.plugins.cases import check
 from tests.quant.running import sqnr
 from tests.stages import exports
+from tests.verify import built
 
 pytestmark = pytest.mark.gpu
 
@@ -192,3 +194,15 @@ def test_embedded_plugins_and_refittable_engines_run(backend: TensorRT, tmp_path
         engine = build(model, backend=backend.name, output=tmp_path / f"{next(iter(options))}.plan", **options).output
         with Session(engine, backend.flavour) as session:
             assert np.isfinite(session.run({"x": np.zeros((1, 3, 32, 32), np.float32)})["y"]).all()
+
+
+def test_bench_tells_what_the_device_does(backend: TensorRT, tmp_path: Path) -> None:
+    model = built.model(tmp_path / "small")
+    engine = build(model, fp16=True, backend=backend.name).output
+    report = bench(engine, batch=[1, 8, 32], duration=0.5, warmup=0.2)
+    assert report.passed, report.failures
+    for one in report.runs:
+        assert one.accuracy.agreement.value > 90
+        assert 0 < one.device_latency_ms.p50 < one.latency_ms.p50
+        assert one.gpu.graph_latency_ms.p50 < 2 * one.device_latency_ms.p50
+        assert set(one.gpu.streams) == {1, 2}

@@ -3,13 +3,9 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from PIL import Image
@@ -19,70 +15,8 @@ from se_deploy.artifacts import FileRef, ModelManifest
 from se_deploy.errors import ArtifactError, BackendError, CheckFailed, ImageError, SeDeployError
 from se_deploy.images import find_images, preprocess
 from se_deploy.stages.bench import bench
-from se_deploy.verify import latency
-from se_deploy.verify.report import BenchReport
+from tests.stages.bench.running import answers, inside, quick
 from tests.verify import built
-
-FAULTS = (built.weak_classifier, built.nan_class, built.first_row_for_all, built.first_row_only, built.other_classes)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with engines/small, a sound engine in it and one with each fault; treat as read-only."""
-    root = tmp_path_factory.mktemp("bench")
-    model = built.model(root / "engines" / "small")
-    for fault in FAULTS:
-        built.engine(model, fault, f"{fault.__name__}.onnx")
-    built.engine(model)
-    return root
-
-
-@pytest.fixture
-def here(made: Path) -> Iterator[Path]:
-    """The made folder as the working directory."""
-    yield from inside(made)
-
-
-@pytest.fixture
-def fresh(made: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of it, for tests that change files."""
-    shutil.copytree(made, tmp_path / "copy")
-    yield from inside(tmp_path / "copy")
-
-
-@pytest.fixture(autouse=True)
-def _no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests read no latency closely: the rests between blocks would be most of their time."""
-    monkeypatch.setattr(latency, "REST", 0.0)
-
-
-def inside(folder: Path) -> Iterator[Path]:
-    before = Path.cwd()
-    os.chdir(folder)
-    yield folder
-    os.chdir(before)
-
-
-@pytest.fixture(scope="module")
-def imgs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty images in ten class folders, 0 to 9."""
-    root = tmp_path_factory.mktemp("imgs")
-    rng = np.random.default_rng(3)
-    for number in range(30):
-        (root / str(number % 10)).mkdir(exist_ok=True)
-        coarse = Image.fromarray(rng.integers(0, 256, (5, 4, 3), dtype=np.uint8))
-        coarse.resize((50, 40), Image.Resampling.BICUBIC).save(root / str(number % 10) / f"{number:02d}.png")
-    return root
-
-
-def quick(engines: Any = "engine.onnx", **words: Any) -> BenchReport:
-    return bench(engines, **{"warmup": 0.0, "duration": 0.02, "threads": 1, **words})
-
-
-def answers(engine: Path, inputs: np.ndarray) -> np.ndarray:
-    session = ort.InferenceSession(engine, providers=["CPUExecutionProvider"])
-    return session.run(None, {"input": inputs})[0]
-
 
 # --- accuracy ---
 
@@ -103,10 +37,14 @@ def test_on_the_exports_probes_a_sound_engine_agrees(here: Path) -> None:
         assert 0 < run.accuracy.max_abs_error < 1e-4
         assert run.accuracy.cosine == pytest.approx(1, abs=1e-6)
         assert run.accuracy.top1 is None
-    assert report.notes[:2] == (
-        "no engine.onnx here, taking engines/small/engine.onnx",
-        "accuracy is on the 16 probe inputs of the export; real images tell more: --data DIR",
-    ) or "busy" in report.notes[1]
+    assert (
+        report.notes[:2]
+        == (
+            "no engine.onnx here, taking engines/small/engine.onnx",
+            "accuracy is on the 16 probe inputs of the export; real images tell more: --data DIR",
+        )
+        or "busy" in report.notes[1]
+    )
 
 
 def test_figures_are_those_of_a_plain_comparison(here: Path) -> None:
@@ -265,81 +203,8 @@ def test_latency_is_measured_in_turns_on_as_many_threads(here: Path) -> None:
 
 def test_a_limit_on_p99(here: Path) -> None:
     report = quick(max_p99=1e-6)
-    assert report.failures == (
-        f"engines/small/engine.onnx at batch 1: p99 {report.runs[0].latency_ms.p99:.3g} ms is above 1e-06 ms",
-    )
+    assert report.failures == (f"engines/small/engine.onnx at batch 1: p99 {report.runs[0].latency_ms.p99:.3g} ms is above 1e-06 ms",)
     assert quick(max_p99=1e6).passed
-
-
-def test_baselines_are_timed_in_the_same_rounds(here: Path) -> None:
-    shutil.copy("engines/small/plain.onnx", "other_name.onnx")
-    report = quick(["engine.onnx", "weak_classifier.onnx"], baseline=["other_name.onnx", "engines/small/engine.onnx"], batch=[1, 2])
-    assert len(report.runs) == 4
-    for run in report.runs:
-        assert [versus.name for versus in run.baselines] == ["other_name.onnx", "engines/small/engine.onnx"]
-        for versus in run.baselines:
-            assert versus.speedup.value == pytest.approx(versus.latency_ms.mean / run.latency_ms.mean)
-            assert versus.speedup.low <= versus.speedup.value <= versus.speedup.high
-    assert report.runs[0].baselines[0].latency_ms == report.runs[2].baselines[0].latency_ms
-    with pytest.raises(ArtifactError, match=r"no engine none\.onnx"):
-        quick(baseline=["none.onnx"])
-    text = 'g (float[N, 3, 8, 8] x) => (float[N, 3, 8, 8] y) { y = Relu(x) }'
-    wrong = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {text}')
-    onnx.save(wrong, "wrong.onnx")
-    with pytest.raises(BackendError, match=r"the baseline wrong\.onnx takes \['N', 3, 8, 8\], small takes \[\[8, 3, 32, 32\]\]"):
-        quick(baseline=["wrong.onnx"])
-
-
-def test_several_counts_of_threads_are_measured_one_after_the_other(here: Path) -> None:
-    before = torch.get_num_threads()
-    report = quick(threads=[1, 2])
-    assert [(run.batch, run.threads) for run in report.runs] == [(1, 1), (1, 2)]
-    assert [(beside.batch, beside.threads) for beside in report.reference.batches] == [(1, 1), (1, 2)]
-    assert report.runs[0].accuracy == report.runs[1].accuracy
-    assert torch.get_num_threads() == before
-
-
-def test_a_tolerance_that_an_engine_passes_fails_the_report(here: Path) -> None:
-    assert quick(atol=["1e-3"]).passed
-    report = quick(["engine.onnx", "weak_classifier.onnx"], atol=["logits:1e-3"], rtol=["1e-3"])
-    assert len(report.failures) == 1
-    assert "weak_classifier.onnx at batch 1: 10 % of output logits is beyond rtol 0.001 and atol 0.001" in report.failures[0]
-    (output,) = report.runs[1].accuracy.outputs
-    assert output.tolerance is not None
-    assert output.tolerance.beyond_percent == pytest.approx(10)
-    with pytest.raises(ArtifactError, match="the network has no output y; its outputs are logits"):
-        quick(atol=["y:1"])
-
-
-def test_what_a_changed_weight_costs_is_told_by_class_and_by_a_paired_test(here: Path, imgs: Path) -> None:
-    accuracy = quick("weak_classifier.onnx", data=imgs).runs[0].accuracy
-    assert accuracy.paired is not None
-    assert accuracy.top1 is not None
-    assert accuracy.top1_reference is not None
-    lost = accuracy.top1_reference.value - accuracy.top1.value
-    assert accuracy.paired.drop.value == pytest.approx(lost)
-    assert accuracy.paired.drop.low <= lost <= accuracy.paired.drop.high
-    assert sum(found.drop * found.images for found in accuracy.classes) / 30 == pytest.approx(lost)
-    assert {found.name for found in accuracy.classes} == set("0123456789")
-    assert all((imgs / image.name).is_file() for image in accuracy.worst)
-    assert accuracy.worst[0].error == max(image.error or 0 for image in accuracy.worst)
-
-
-def test_embeddings_are_judged_by_pairs(here: Path, imgs: Path) -> None:
-    names = sorted(str(path.relative_to(imgs)) for path in imgs.rglob("*.png"))[:12]
-    lines = [f"{a},{b},{int(a[0] == b[0])}" for i, a in enumerate(names) for b in names[i + 1 :]]
-    (imgs / "pairs.csv").write_text("\n".join(lines))
-    report = quick(pairs=imgs / "pairs.csv")
-    accuracy = report.runs[0].accuracy
-    assert (accuracy.images, accuracy.agreement) == (12, None)
-    assert accuracy.verification is not None
-    assert accuracy.verification.pairs == len(lines) == 66
-    assert accuracy.verification.accuracy == accuracy.verification.accuracy_reference
-    assert quick(data=imgs, embeddings=True).runs[0].accuracy.images == 30
-    with pytest.raises(ImageError, match="--labels and --pairs exclude each other"):
-        quick(pairs=imgs / "pairs.csv", labels=imgs / "pairs.csv")
-    with pytest.raises(ImageError, match="--labels and --embeddings exclude each other"):
-        quick(embeddings=True, labels=imgs / "pairs.csv")
 
 
 # --- finding what belongs together ---
@@ -386,7 +251,7 @@ def test_a_plan_needs_its_backend(fresh: Path) -> None:
         ("rm engines/small/engine.onnx", "no engine engine.onnx; run `se-deploy build` first"),
         ("rm engines/small/engine.onnx.json; cp engines/small/engine.onnx .", r"engine\.onnx has no manifest engine\.onnx\.json beside it"),
         ("printf x >> engines/small/engine.onnx", "is not the file that .* describes: its SHA-256 differs; build it again"),
-        ("sed -i 's/\"format\": 1/\"format\": 9/' engines/small/engine.onnx.json", r"engine\.onnx\.json: format: Input should be 1"),
+        ('sed -i \'s/"format": 1/"format": 9/\' engines/small/engine.onnx.json', r"engine\.onnx\.json: format: Input should be 1"),
         ("rm engines/small/manifest.json", "the export that .* was built from is neither beside it nor under engines/"),
         ("rm engines/small/reference.npz", r"reference\.npz is missing; export the model again"),
         ("printf x >> engines/small/weights.safetensors", r"weights\.safetensors is not what the manifest describes"),
@@ -482,7 +347,7 @@ def test_json_has_the_contracts_keys_and_the_evidences(here: Path, imgs: Path) -
     assert set(run) == {
         "engine", "backend", "precision", "device", "batch", "size_bytes",
         "accuracy", "latency_ms", "device_latency_ms", "throughput", "speedup",
-        "threads", "warmup", "histogram_ms", "baselines",
+        "threads", "warmup", "histogram_ms", "baselines", "gpu",
     }  # fmt: skip
     shares = {"agreement", "top1", "top5", "top1_reference", "agreement_decided"}
     evidence = {"outputs", "paired", "classes", "worst", "verification"}
