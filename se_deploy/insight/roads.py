@@ -5,7 +5,7 @@ A test runs both on random nodes and devices and holds the road, the launches an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from se_deploy.insight.devices import Device
@@ -77,15 +77,16 @@ def moved(shape: Shape, device: Device) -> Moved:
     w1, w2 = 4 * shape.channels * (shape.reduced or 0), 4 * shape.channels * shape.columns
     residual = total if shape.residual else 0
     blocks = _cluster_blocks(shape, device)
-    light = shape.weights <= shape.image
-    if blocks and (light or blocks * shape.n <= device.multiprocessors):
+    if blocks and (shape.weights <= 2 * shape.image or blocks * shape.n <= device.multiprocessors):
         return Moved("cluster", 1, total, total, residual, total, shape.n * w1, shape.n * w2)
-    fits = total <= device.cache // 2
-    if not fits and light and _persistent(shape, device):
+    if total > device.cache // 2 and shape.weights <= shape.image and _persistent(shape, device):
         return Moved("persistent", 1, 2 * total, total, residual, total, shape.n * w1, shape.n * w2)
-    images, parts = _scale_jobs(shape, device)
-    w2 = w2 * -(-shape.n // images) * parts
-    return Moved("split", 3, 2 * total, total if fits else 2 * total, residual, total, w1 * -(-shape.n // 8), w2)
+    passes = _passes(shape, device)
+    jobs = [_scale_jobs(replace(shape, n=count), device) for count in passes]
+    w1_reads = sum(-(-count // 8) for count in passes)
+    w2_reads = sum(-(-count // images) * parts for count, (images, parts) in zip(passes, jobs, strict=True))
+    fetched = total if shape.image <= device.cache // 2 else 2 * total
+    return Moved("split", 3 * len(passes), 2 * total, fetched, residual, total, w1 * w1_reads, w2 * w2_reads)
 
 
 def _rooms(shape: Shape, blocks: int, keeps: bool) -> int:
@@ -118,13 +119,23 @@ def _cluster_blocks(shape: Shape, device: Device) -> int | None:
 
 def _persistent(shape: Shape, device: Device) -> bool:
     """Whether some images under way fit into L2, on enough of the multiprocessors."""
-    fit = min(device.cache // 4 * 3 // (2 * shape.image), device.multiprocessors, shape.n)
-    if fit < 1 or shape.positions > _MOST_POSITIONS:
+    room = device.cache // 4 * 3 // shape.image
+    if room < 1 or shape.positions > _MOST_POSITIONS:
         return False
+    fit = min(max(1, room // 2), device.multiprocessors, shape.n)
     groups = -(-shape.n // -(-shape.n // fit))
     blocks = min(device.multiprocessors // groups, shape.atoms)
     fitting = _rooms(shape, blocks, keeps=False) <= device.shared_per_block
-    return fitting and 2 * blocks * groups >= device.multiprocessors
+    return fitting and 4 * blocks * groups >= device.multiprocessors
+
+
+def _passes(shape: Shape, device: Device) -> list[int]:
+    """Images of each pass of the split road's three launches: so many that the second read of x comes from L2."""
+    fit = device.cache // 2 // shape.image
+    if fit < 1:
+        return [shape.n]
+    images = -(-shape.n // -(-shape.n // min(fit, shape.n)))
+    return [min(images, shape.n - first) for first in range(0, shape.n, images)]
 
 
 def _scale_jobs(shape: Shape, device: Device) -> tuple[int, int]:

@@ -19,7 +19,9 @@ BETWEEN = {"": "before", "Relu": "before", "MaxPool": "before", "BatchNormalizat
 class Net:
     """conv0 ─ between ─ SqueezeExcite ─ conv1, weights drawn; `shared` gives x out as well, `plain` leaves conv1 out."""
 
-    def __init__(self, variant: op.Variant, between: str = "", *, shared: bool = False, bare: bool = False, depthwise: bool = False) -> None:
+    def __init__(
+        self, variant: op.Variant, between: str = "", *, shared: bool = False, bare: bool = False, depthwise: bool = False
+    ) -> None:
         rng = np.random.default_rng(11)
         self.tensors: dict[str, np.ndarray] = {}
         nodes = [helper.make_node("Conv", ["input", self.put("c0.w", rng, C, 3, 3, 3), self.put("c0.b", rng, C)], ["m0"], "conv0")]
@@ -39,7 +41,9 @@ class Net:
             inputs.append(helper.make_tensor_value_info("residual", TensorProto.FLOAT, ["N", C, None, None]))
         outputs = ["y"] + ([x] if shared else [])
         values = [numpy_helper.from_array(v, k) for k, v in self.tensors.items()]
-        graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info(o, TensorProto.FLOAT, [None] * 4) for o in outputs], values)
+        graph = helper.make_graph(
+            nodes, "g", inputs, [helper.make_tensor_value_info(o, TensorProto.FLOAT, [None] * 4) for o in outputs], values
+        )
         self.model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         op.declare(self.model)
         self.variant = variant
@@ -101,7 +105,9 @@ ALL = np.ones(C, bool)
 SOME = np.arange(C) % 3 == 0
 
 
-@pytest.mark.parametrize(("between", "skip", "epilogue", "gate"), list(itertools.product(BETWEEN, op.SKIPS, ("none", "relu", "silu"), op.GATES)))
+@pytest.mark.parametrize(
+    ("between", "skip", "epilogue", "gate"), list(itertools.product(BETWEEN, op.SKIPS, ("none", "relu", "silu"), op.GATES))
+)
 def test_a_planted_constant_gate_is_folded_exactly(between: str, skip: str, epilogue: str, gate: str) -> None:
     net = Net(op.Variant("relu", gate, skip, epilogue), between)
     model = net.hold(GATE, ALL)
@@ -171,7 +177,9 @@ def test_hidden_units_that_only_constant_channels_read_go() -> None:
     np.testing.assert_allclose(answers(made.model, 7)[0], answers(model, 7)[0], atol=1e-5)
 
 
-@pytest.mark.parametrize(("between", "depthwise"), list(itertools.product(("", "Relu", "SiLU", "HardSwish", "BatchNormalization"), (False, True))))
+@pytest.mark.parametrize(
+    ("between", "depthwise"), list(itertools.product(("", "Relu", "SiLU", "HardSwish", "BatchNormalization"), (False, True)))
+)
 def test_dead_channels_go_on_both_sides(between: str, depthwise: bool) -> None:
     net = Net(op.Variant(epilogue="relu"), between, depthwise=depthwise)
     net.tensors["se.w1"][:, SOME] = 0

@@ -53,7 +53,8 @@ def test_road_launches_and_bytes_are_those_that_the_kernels_count(binary: Path, 
         assert got["launches"] == model.launches, case
         counted = (got["x"]["read"], got["residual"]["read"], got["y"]["written"], got["w1"]["read"], got["w2"]["read"])
         assert counted == (model.x, model.residual, model.y, model.w1, model.w2), case
-        if model.road != "split" or model.fetched == case.n * case.image_bytes:
+        # Maps that L2 cannot hold are the exception: of those, what is left of the first read is no figure to promise.
+        if model.fetched == case.n * case.image_bytes:
             assert got["fetched"] == model.fetched, case
 
 
