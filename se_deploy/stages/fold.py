@@ -27,6 +27,8 @@ REPORT, PAGE = "fold.json", "fold.html"
 #: A gate whose standard deviation over images (root mean square over channels) is above this varies.
 EPSILON = 0.1
 
+_NO_NETWORK = "there is no PyTorch network to compare with: bench will take the folded plain.onnx for the reference"
+
 
 class FoldResult(Result):
     """`Result`, with what was folded and what it cost."""
@@ -84,7 +86,7 @@ def fold(
         images=report.images_choosing + report.score.images,
         seconds=time.perf_counter() - started,
         peak_rss_mb=peak_rss_mb(),
-        notes=(*source.notes, *job.notes, *notes),
+        notes=(*source.notes, *job.notes, *notes, *(() if source.manifest.weights else (_NO_NETWORK,))),
         report=report,
     )
 

@@ -84,6 +84,7 @@ def test_the_result_is_a_model_directory_like_any_other(tmp_path: Path, images: 
     assert json.loads((tmp_path / "out" / "fold.json").read_text()) == json.loads(made.report.model_dump_json())
     text = (tmp_path / "out" / "fold.html").read_text()
     assert json.loads(text.partition("id=report>")[2].partition("</script>")[0]) == json.loads(made.report.model_dump_json())
+    assert any("no PyTorch network" in note for note in made.notes)
     engine = se_deploy.build(tmp_path / "out", fp32=True)
     assert engine.se_blocks == 1
     assert se_deploy.build(tmp_path / "out", int8=True, calib=images, force=True).precision == "int8"
