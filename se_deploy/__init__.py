@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from se_deploy.stages.client import client
     from se_deploy.stages.doctor import doctor
     from se_deploy.stages.export import export
+    from se_deploy.stages.fold import fold
     from se_deploy.stages.fuse import fuse
     from se_deploy.stages.inspect import inspect
     from se_deploy.stages.package import package
     from se_deploy.stages.run import run
 
 __version__ = "0.1.0"
-__all__ = ["bench", "bisect", "build", "calibrate", "client", "doctor", "export", "fuse", "inspect", "package", "run"]
+__all__ = ["bench", "bisect", "build", "calibrate", "client", "doctor", "export", "fold", "fuse", "inspect", "package", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -37,6 +37,10 @@ class QuantError(SeDeployError):
     """Calibration or quantization that cannot be done, or scales of another graph."""
 
 
+class FoldError(SeDeployError):
+    """Gates that are not constant, or images and bounds that cannot judge a folded network."""
+
+
 class BackendError(SeDeployError):
     """A backend that is missing here, or that refuses the model."""
 

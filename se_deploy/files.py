@@ -109,6 +109,18 @@ def _say_full(path: Path, error: OSError) -> None:
         raise ArtifactError(f"cannot write {path}: {error.strerror}", "free some space or choose another place with -o") from error
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copies a file's bytes.
+
+    Raises:
+        ArtifactError: it is missing or cannot be read.
+    """
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise ArtifactError(f"cannot copy {source}: {error.strerror}", "export the model again") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     with replacing(path) as beside:

@@ -11,6 +11,7 @@ command -v clang++ >/dev/null || packages+=(clang libclang-rt-dev) # libFuzzer
 [ -f /usr/include/jpeglib.h ] || packages+=(libjpeg-dev)
 [ -f /usr/include/png.h ] || packages+=(libpng-dev)
 [ -e /usr/include/curl/curl.h ] || [ -e "/usr/include/$(uname -m)-linux-gnu/curl/curl.h" ] || packages+=(libcurl4-openssl-dev) # docs/serving.md
+[ -d /usr/share/datasets/fashion-mnist ] || packages+=(dataset-fashion-mnist) # trains a network whose gates are folded
 
 if [ ${#packages[@]} -gt 0 ]; then
     apt-get update -q

@@ -18,6 +18,7 @@ from se_deploy.cli.client import client
 from se_deploy.cli.demo import demo
 from se_deploy.cli.doctor import doctor
 from se_deploy.cli.export import export
+from se_deploy.cli.fold import fold
 from se_deploy.cli.fuse import fuse
 from se_deploy.cli.inspect import inspect
 from se_deploy.cli.package import package
@@ -36,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a trained Squeeze-and-Excitation network in PyTorch to a verified TensorRT deployment.",
 )
-for command in (export, inspect, fuse, calibrate, build, bench, bisect, package, client, run, doctor, demo):
+for command in (export, inspect, fuse, fold, calibrate, build, bench, bisect, package, client, run, doctor, demo):
     app.command()(command)
 app.add_typer(plugin, name="plugin")
 

@@ -67,7 +67,8 @@ def export(
     spatial: Annotated[
         Literal["fixed", "dynamic"] | None, typer.Option(help="Height and width. Left out: fixed; for an .onnx file as it declares.")
     ] = None,
-    fuse: Annotated[Literal["all", "auto", "none"], typer.Option(help="Which SE blocks become one node.")] = "all",
+    fuse: Annotated[Literal["all", "auto", "none"], typer.Option(help="Which SE blocks become one node; auto: those worth it.")] = "all",
+    target: Annotated[str | None, typer.Option("--target", help="The device that --fuse auto is about (default sm_89).")] = None,
     labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names, one a line or a JSON list.")] = None,
     preprocess: Annotated[
         str | None, typer.Option(metavar="NAME|FILE.json", help="imagenet, imagenet-bicubic, vggface2, tf, zero-one, gray, or a file.")
@@ -113,6 +114,7 @@ def export(
             batch=batch,
             spatial=spatial,
             fuse=fuse,
+            target=target,
             labels=labels,
             preprocess=preprocess,
             mean=mean,

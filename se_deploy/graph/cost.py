@@ -65,8 +65,8 @@ def cost(model: ModelProto, found: Found, sizes: Mapping[str, Sequence[int]] | N
         Counts at the declared input size (a fixed batch is divided out). A node whose size is not known even then counts 0 and is noted.
     """
     notes: list[str] = []
-    whole, batch = _input_sizes(model, sizes or {}, notes)
-    counter = _Counter(found.view, shapes.infer(model, whole), batch)
+    whole, batch = input_sizes(model, sizes or {}, notes)
+    counter = Counter(found.view, shapes.infer(model, whole), batch)
     blocks = tuple(counter.block(match) for match in found.matches)
     inside = {node for match in found.matches for node in match.nodes}
     rest = [node for node in found.view.nodes if node not in inside]
@@ -81,7 +81,7 @@ def cost(model: ModelProto, found: Found, sizes: Mapping[str, Sequence[int]] | N
     )
 
 
-def _input_sizes(model: ModelProto, sizes: Mapping[str, Sequence[int]], notes: list[str]) -> tuple[dict[str, list[int]], int]:
+def input_sizes(model: ModelProto, sizes: Mapping[str, Sequence[int]], notes: list[str]) -> tuple[dict[str, list[int]], int]:
     """Whole shapes of the inputs whose axes can all be told, and the batch."""
     whole: dict[str, list[int]] = {}
     batches = []
@@ -111,7 +111,7 @@ def _axis(axis: int, declared: int | None, given: Sequence[int], rank: int) -> i
     return DEFAULT_SIDE if rank == 4 and axis > 1 else None
 
 
-class _Counter:
+class Counter:
     """Counts nodes; `unknown` collects the names of those whose size is not known."""
 
     def __init__(self, view: View, sizes: Mapping[str, Tensor], batch: int) -> None:

@@ -16,17 +16,21 @@ from se_deploy.artifacts import FileRef, ModelManifest, Progress, Result, peak_r
 from se_deploy.errors import ExportError
 from se_deploy.files import replacing_directory
 from se_deploy.graph import ports
-from se_deploy.graph.find import Found
+from se_deploy.graph.find import Found, find
 from se_deploy.graph.fuse import fuse as fused
 from se_deploy.graph.pairs import PAIRS
 from se_deploy.graph.read import write
+from se_deploy.insight.devices import device
 from se_deploy.networks.exporting import Exporter
 from se_deploy.networks.preprocessing import Side, Wish
-from se_deploy.stages.steps import from_network, from_onnx
+from se_deploy.stages.steps import costs, from_network, from_onnx
 from se_deploy.stages.steps.options import Options, labels_in, parse_input
 from se_deploy.stages.steps.place import MANIFEST, MODEL, PLAIN, REFERENCE, WEIGHTS, Place
 from se_deploy.stages.steps.plain import Batch, Plain, Step, Tensors, ask, compare, nudged_by_int8
 from se_deploy.verify.equal import FUSED
+
+#: The device that `--fuse auto` is about where none is named: both TensorRT and TensorRT-RTX build for it.
+TARGET = "sm_89"
 
 
 def export(
@@ -43,6 +47,7 @@ def export(
     batch: Literal["dynamic"] | int | None = None,
     spatial: Literal["fixed", "dynamic"] | None = None,
     fuse: Literal["all", "auto", "none"] = "all",
+    target: str | None = None,
     labels: str | Path | None = None,
     preprocess: str | None = None,
     mean: Sequence[float] | None = None,
@@ -72,7 +77,8 @@ def export(
         exporter: "dynamo" or "torchscript"; "auto" tries them in this order.
         batch: "dynamic", or a number to fix it at; None is dynamic where that works and 1 elsewhere, which is said.
         spatial: whether height and width are "fixed" (the default, but for an .onnx file, which says itself) or "dynamic".
-        fuse: "all" SE blocks, or "none"; "auto" is all of them today.
+        fuse: "all" SE blocks, or "none"; "auto" leaves those alone of which the cost model says that fusing loses, and says which and why.
+        target: the device that "auto" is about, such as "sm_90"; default sm_89. In FP16, at the batch the engine is tuned for.
         labels: a file of class names, one a line or a JSON list.
         preprocess: a preset's name or a .json file, instead of what the checkpoint or the architecture says.
         mean: and the rest: single fields, which win over everything else.
@@ -108,9 +114,12 @@ def export(
         labels=labels_in(labels),
         wish=Wish(preprocess, resize, crop, interpolation, color, scale, mean, std),
     )
+    if target is not None and fuse != "auto":
+        raise ExportError(f"a target ({target}) is for --fuse auto alone", "add it, or leave --target out")
+    chosen = _Fuse(fuse, device(target or TARGET).target)
     place = Place.of(str(source), output)
     place.check(force)
-    written = _write(place, asked, fuse, force, progress)
+    written = _write(place, asked, chosen, force, progress)
     return Result(
         output=place.folder,
         manifest=place.folder / MANIFEST,
@@ -122,12 +131,20 @@ def export(
 
 
 @dataclass(frozen=True)
+class _Fuse:
+    """Which blocks: "all", "none", or "auto" for a target."""
+
+    how: str
+    target: str
+
+
+@dataclass(frozen=True)
 class _Written:
     blocks: int
     notes: tuple[str, ...]
 
 
-def _write(place: Place, asked: Options, fuse: str, force: bool, progress: Progress) -> _Written:
+def _write(place: Place, asked: Options, fuse: _Fuse, force: bool, progress: Progress) -> _Written:
     """Everything in the directory."""
     if place.kind == "onnx":
         graph = from_onnx.prepare(place, asked, progress)
@@ -138,7 +155,7 @@ def _write(place: Place, asked: Options, fuse: str, force: bool, progress: Progr
         return _finish(place, folder, from_network.trace(job, folder, force), fuse, progress)
 
 
-def _finish(place: Place, folder: Path, plain: Plain, fuse: str, progress: Progress) -> _Written:
+def _finish(place: Place, folder: Path, plain: Plain, fuse: _Fuse, progress: Progress) -> _Written:
     """The fused graph, the reference and the manifest beside the plain graph."""
     blocks, notes = _fused(place, folder, plain, fuse, progress)
     value = ports.image_input(plain.model)
@@ -149,7 +166,7 @@ def _finish(place: Place, folder: Path, plain: Plain, fuse: str, progress: Progr
     return _Written(blocks, (*plain.notes, *notes))
 
 
-def _fused(place: Place, folder: Path, plain: Plain, fuse: str, progress: Progress) -> tuple[int, tuple[str, ...]]:
+def _fused(place: Place, folder: Path, plain: Plain, fuse: _Fuse, progress: Progress) -> tuple[int, tuple[str, ...]]:
     """Writes model.onnx.
 
     Returns:
@@ -159,15 +176,28 @@ def _fused(place: Place, folder: Path, plain: Plain, fuse: str, progress: Progre
         ExportError: it does not give the plain graph's answers.
     """
     progress("find SE blocks", 0, None)
-    result = fused(plain.model, only=() if fuse == "none" else None)
+    only, left = ((), ()) if fuse.how == "none" else _worth(plain, fuse.target) if fuse.how == "auto" else (None, ())
+    result = fused(plain.model, only=only)
     write(result.model, folder / MODEL)
-    notes = [*_compared(folder, plain, progress, _step(result.found))] if result.fused else []
+    notes = [*left, *(_compared(folder, plain, progress, _step(result.found)) if result.fused else ())]
     if not result.found.matches:
         notes.append("no SE block was found: nothing is fused")
     if result.found.rejections:
         count = len(result.found.rejections)
         notes.append(f"{count} near miss{'es' if count > 1 else ''}: `se-deploy inspect {place.folder / MODEL}` says why")
     return len(result.fused), tuple(notes)
+
+
+def _worth(plain: Plain, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the blocks that are worth fusing on a target, and what is said of the others."""
+    found, spec = find(plain.model), ports.input_spec(plain.model, *plain.sides)
+    cost = costs.predicted(plain.model, found, {spec.name: spec.opt}, target, "fp16", spec.opt[0])
+    on = f"{target} ({cost.device}), FP16, batch {cost.batch}"
+    left = tuple(
+        f"{b.name} is left unfused: on {on}, {b.unfused.us:.2f} µs against {b.fused.us:.2f}: {b.why}" for b in cost.blocks if not b.fuse
+    )
+    fused_names = tuple(block.name for block in cost.blocks if block.fuse)
+    return fused_names, (*left, f"--fuse auto: {len(fused_names)} of {len(cost.blocks)} blocks are fused for {on}, by prediction")
 
 
 def _step(found: Found) -> Step | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("export", "inspect", "fuse", "calibrate", "build", "bench", "demo")
+COMMANDS = ("export", "inspect", "fuse", "fold", "calibrate", "build", "bench", "demo")
 HEAVY = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "onnx_graphsurgeon", "polygraphy", "numpy", "pydantic", "PIL", "plotly")
 
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 import se_deploy
 from se_deploy.cli.inspect import inspect
 from tests.graph.exported import exported
+from tests.stages.exports import directory, pictures
 from tests.stages.test_inspect import BLOCK_KEYS, KEYS, near_miss
 
 
@@ -61,3 +62,28 @@ def test_near_misses_and_notes_are_shown(tmp_path: Path) -> None:
 
 def test_help_has_examples() -> None:
     assert "se-deploy inspect engines/se_resnet50 --json" in command("--help").stdout
+
+
+def test_gates_are_shown_and_written(tmp_path: Path) -> None:
+    model, images = directory(tmp_path), pictures(tmp_path / "imgs", 4)
+    done = command(model, "--data", images, "--html", tmp_path / "gates.html", "--csv", tmp_path / "csv")
+    assert done.exit_code == 0, done.stderr
+    assert "gates on 4 images" in done.stdout
+    assert (tmp_path / "gates.html").stat().st_size > 1_000_000
+    assert sorted(p.name for p in (tmp_path / "csv").iterdir()) == ["blocks.csv", "channels.csv", "classes.csv", "gates.csv", "ranking.csv"]
+    report = json.loads(command(model, "--data", images, "--json").stdout)
+    assert list(report) == [*KEYS, "gates"]
+    assert [block["name"] for block in report["gates"]["blocks"]] == ["se", "se2"]
+
+
+def test_a_target_adds_what_blocks_cost_there(model: Path) -> None:
+    done = command(model, "--target", "sm_90", "--batch", "8")
+    assert done.exit_code == 0, done.stderr
+    assert "predicted on sm_90 (NVIDIA H100 SXM), fp16, batch 8; not measured" in done.stdout
+    report = json.loads(command(model, "--target", "sm_90", "--batch", "8", "--json").stdout)
+    assert list(report) == [*KEYS, "cost"]
+    for block in report["cost"]["blocks"]:
+        [row] = [line for line in done.stdout.splitlines() if line.split()[:1] == [block["name"]] and "→" in line]
+        assert f"{block['fused']['bytes']:,}" in row
+    wrong = command(model, "--target", "sm_9000")
+    assert "no device is known" in str(wrong.exception)
