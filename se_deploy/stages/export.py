@@ -27,7 +27,7 @@ from se_deploy.stages.steps import costs, from_network, from_onnx
 from se_deploy.stages.steps.options import Options, labels_in, parse_input
 from se_deploy.stages.steps.place import MANIFEST, MODEL, PLAIN, REFERENCE, WEIGHTS, Place
 from se_deploy.stages.steps.plain import Batch, Plain, Step, Tensors, ask, compare, nudged_by_int8
-from se_deploy.verify.equal import FUSED
+from se_deploy.verify.equal import FUSED, Ranges
 
 #: The device that `--fuse auto` is about where none is named: both TensorRT and TensorRT-RTX build for it.
 TARGET = "sm_89"
@@ -216,9 +216,15 @@ def _compared(folder: Path, plain: Plain, progress: Progress, step: Step | None)
 
     try:
         answers = ask(folder / MODEL, name, batches, what, progress)
-        return compare("fused beside plain", batches, answers, wanted, FUSED, again, step)
+        return (*compare("fused beside plain", batches, answers, wanted, FUSED, again, step), *_faint(wanted))
     except ExportError as error:
         raise ExportError(f"the fused graph is not the plain one: {error.message}", "add --fuse none, and report this") from error
+
+
+def _faint(wanted: Sequence[Tensors]) -> tuple[str, ...]:
+    """Says where equal answers prove little."""
+    names = ", ".join(Ranges.of(wanted).faint)
+    return (f"the probes hardly move {names}, so that equal answers prove little: bench with --data",) if names else ()
 
 
 def _manifest(place: Place, folder: Path, plain: Plain, blocks: int) -> ModelManifest:

@@ -17,6 +17,12 @@ EXPORTED, FUSED = 1e-4, 1e-5
 #: What FP32 alone loses of the largest value: for outputs whose range is far below their values.
 ROUNDING = 16 * float(np.finfo(np.float32).eps)
 
+#: What FP32 loses of numbers near 1, which sigmoid and softmax go through on their way to an answer near 0.
+NEAR_ONE = 4 * float(np.finfo(np.float32).eps)
+
+#: Answers that span less say little about a network: those of a text detector that sees no text.
+FAINT = 1e-3
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -44,6 +50,11 @@ class Ranges:
         high = {name: max(float(part[name].max()) for part in wanted) for name in names}
         return cls({n: high[n] - low[n] for n in names}, {n: max(abs(low[n]), abs(high[n])) for n in names})
 
+    @property
+    def faint(self) -> tuple[str, ...]:
+        """Outputs whose answers hardly differ from one another."""
+        return tuple(name for name, spread in self.spread.items() if spread < FAINT)
+
     def difference(self, got: Tensors, wanted: Tensors, tolerance: float) -> Difference | None:
         """The worst output of a batch, where one differs by more than `tolerance` of its range; None where all agree."""
         found = [Difference(name, self._share(name, got.get(name), values)) for name, values in wanted.items()]
@@ -56,6 +67,6 @@ class Ranges:
         error = float(np.abs(got.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
         if not np.isfinite(error):
             return float("inf")
-        if error <= ROUNDING * self.largest[name]:
+        if error <= max(ROUNDING * self.largest[name], NEAR_ONE):
             return 0.0
         return error / self.spread[name] if self.spread[name] else float("inf")

@@ -52,3 +52,11 @@ def test_integers_must_be_equal() -> None:
     wanted = {"k": np.array([3, 7], np.int64)}
     assert Ranges.of([wanted]).difference({"k": np.array([3, 7])}, wanted, 1e-4) is None
     assert Ranges.of([wanted]).difference({"k": np.array([3, 6])}, wanted, 1e-4).share == 0.25
+
+
+def test_probabilities_near_zero_are_allowed_what_fp32_loses_near_one() -> None:
+    wanted = tensors(0, 2e-6)
+    assert Ranges.of([wanted]).difference(tensors(1.5e-7, 2e-6), wanted, 1e-5) is None
+    assert Ranges.of([wanted]).difference(tensors(1e-6, 2e-6), wanted, 1e-5) is not None
+    assert Ranges.of([wanted]).faint == ("y",)
+    assert RANGES.faint == ()
