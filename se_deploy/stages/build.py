@@ -24,7 +24,7 @@ from se_deploy.graph.read import read, write
 from se_deploy.insight.folding import Bound
 from se_deploy.quant import scales as measured
 from se_deploy.stages.calibrate import calibrate
-from se_deploy.stages.steps import exported, fallback
+from se_deploy.stages.steps import exported, fallback, suspicious
 from se_deploy.stages.steps.apart import Apart, apart
 from se_deploy.stages.steps.exported import ENGINES, Exported
 from se_deploy.stages.steps.typed import with_types
@@ -113,7 +113,7 @@ def build(
     out = Path(output) if output is not None else source.folder / f"engine{engine.suffix}"
     _check_name(out, job, force)
     with replacing_directory(out.parent, manifest=f"{out.name}.json") as folder:
-        job.write(out, folder, calib, scales)
+        job.write(out, folder, calib, scales, data)
         written = {file.name for file in folder.iterdir()}
     belonging = (f"{out.name}.scales.json", f"{out.name}.data", layers_of(out).name, plugin_of(out).name)
     for name in set(belonging) - written:  # the engine's that was there before
@@ -203,11 +203,13 @@ class _Job:
         self.made = Made()
         self.notes: list[str] = []
 
-    def write(self, out: Path, folder: Path, calib: str | Path | None, scales: str | Path | None) -> None:
+    def write(self, out: Path, folder: Path, calib: str | Path | None, scales: str | Path | None, data: str | Path | None) -> None:
         """Writes the engine, its scales and its manifest in `folder`, from where they go to where `out` is."""
         made, table = folder / out.name, folder / f"{out.name}.scales.json"
         if self.precision == "int8":
             self._measure(table, calib, scales)
+            images = calib if calib is not None else data
+            self.notes += suspicious.remarks(self.source, images) if images is not None else []
             self._fall_back(folder)
         with self._typed(folder) as typed:
             self.made = self.engine.build(typed, made, self.progress, self.wanted)
