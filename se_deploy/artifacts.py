@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -115,6 +115,33 @@ class ModelManifest(Record):
     se_blocks: int
 
 
+class FellBack(Record):
+    """A layer or SE block that INT8 left in float: the node's name and operator, what the answers keep (SQNR in dB, 200 at most) with
+    this node alone in INT8, and the reason in words."""
+
+    name: str
+    op: str
+    sqnr_db: float
+    reason: str
+
+
+class Judged(Record):
+    """What a bound on INT8's accuracy was judged by, in percent against the model in FP32; `top1`, `top1_reference` and `drop` need labels.
+
+    `judged_on` is "data", or "a fifth of calib". `fallback`: what went back to float so that the bound holds, the most sensitive first.
+    """
+
+    bound: str
+    judged_on: str
+    images: int
+    agreement: float
+    top1: float | None
+    top1_reference: float | None
+    drop: float | None
+    sqnr_db: float
+    fallback: tuple[FellBack, ...]
+
+
 class EngineManifest(Record):
     """`FILE.json` beside an engine: what `bench`, `package` and the C++ loader read instead of asking again."""
 
@@ -134,7 +161,8 @@ class EngineManifest(Record):
     preprocess: Preprocess
     labels: tuple[str, ...] | None
     se_blocks: int
-    accuracy: dict[str, Any] | None
+    #: None: INT8 had no bound.
+    accuracy: Judged | None
 
 
 class Result(Record):

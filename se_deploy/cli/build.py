@@ -31,6 +31,15 @@ def build(
     hardware_compatible: Annotated[bool, typer.Option("--hardware-compatible", help="TensorRT: for every GPU from Ampere on.")] = False,
     embed_plugin: Annotated[bool, typer.Option("--embed-plugin", help="TensorRT: the plugin inside the engine.")] = False,
     refit: Annotated[bool, typer.Option("--refit", help="TensorRT: weights can be changed later.")] = False,
+    max_drop: Annotated[
+        float | None, typer.Option(min=0, max=100, help="INT8: points of top-1 that it may cost; else layers go back to float.")
+    ] = None,
+    min_agreement: Annotated[
+        float | None, typer.Option(min=0, max=100, help="INT8: percent of images whose answer stays; the same without labels.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Images that judge the bound. Left out: a fifth of --calib, kept apart.", show_default=False)
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Left out: engine.plan or engine.onnx in the model's directory.", show_default=False),
@@ -44,6 +53,7 @@ def build(
     Examples:
       se-deploy build --int8 --calib imgs/
       se-deploy build engines/se_resnet50 --fp16 -o half.onnx
+      se-deploy build --int8 --calib imgs/ --min-agreement 99
       se-deploy build --int8 --scales calibration/se_resnet50.json --shapes input:1,16,64
       se-deploy build --int8 --calib imgs/ --backend tensorrt-rtx --target sm_89 --target sm_120
     """
@@ -67,6 +77,9 @@ def build(
                 hardware_compatible=hardware_compatible,
                 embed_plugin=embed_plugin,
                 refit=refit,
+                max_drop=max_drop,
+                min_agreement=min_agreement,
+                data=data,
                 output=output,
                 force=force,
                 progress=progress,

@@ -31,6 +31,7 @@ def place(
     signed: bool = True,
     integer_blocks: bool = False,
     halves: Collection[str] = (),
+    floats: Collection[str] = (),
 ) -> None:
     """Quantizes `model` in place.
 
@@ -40,13 +41,14 @@ def place(
         signed: symmetric int8 for TensorRT, or asymmetric uint8 activations for ONNX Runtime.
         integer_blocks: SqueezeExcite nodes read and give int8 themselves (signed only).
         halves: names of the tensors that are FP16: their scales are FP16 too, as are those of the weights beside them.
+        floats: names of the nodes that stay in float (`sites.find`).
 
     Raises:
         QuantError: the graph holds Q/DQ nodes already, has nothing to quantize, or a tensor without a scale; a weight is not finite.
     """
     check(model)
-    found = sites.find(model, outputs=not signed, blocks=integer_blocks, halves=bool(halves))
-    if not found.layers:
+    found = sites.find(model, outputs=not signed, blocks=integer_blocks, halves=bool(halves), floats=floats)
+    if not found.layers and not floats:
         raise QuantError("the graph has no Conv, Gemm or MatMul with constant FP32 weights", "build it without --int8")
     measured = {name: scales.get(source) for name, source in _sources(model, found).items()}
     unknown = [name for name, scale in measured.items() if scale is None]

@@ -17,7 +17,7 @@ With `blocks`, what a SqueezeExcite node reads and gives gets a pair, the residu
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from onnx import ModelProto, NodeProto, TensorProto, helper
@@ -59,8 +59,23 @@ def constants(model: ModelProto) -> dict[str, TensorProto]:
     return found
 
 
-def find(model: ModelProto, *, outputs: bool = False, blocks: bool = False, halves: bool = False) -> Sites:
-    """The sites of a fused FP32 graph; `outputs` and `blocks` as above, `halves` takes layers with FP16 weights too. Nothing is changed."""
+def name_nodes(model: ModelProto) -> None:
+    """Calls every node without a name by its first output, so that it can be told from others when types change around it."""
+    for node in model.graph.node:
+        node.name = node.name or node.output[0]
+
+
+def find(model: ModelProto, *, outputs: bool = False, blocks: bool = False, halves: bool = False, floats: Collection[str] = ()) -> Sites:
+    """The sites of a fused FP32 graph; nothing is changed.
+
+    Args:
+        model: the graph.
+        outputs: as above.
+        blocks: as above.
+        halves: layers with FP16 weights are taken too.
+        floats: names of nodes (layers, residual Adds, SqueezeExcite nodes) that ask for no pair; they read one only where another's
+            output has it.
+    """
     nodes = model.graph.node
     known = constants(model)
     uses: dict[str, list[Use]] = defaultdict(list)
@@ -69,17 +84,19 @@ def find(model: ModelProto, *, outputs: bool = False, blocks: bool = False, halv
             uses[name].append((index, position))
     sites = Sites()
     wanted: dict[str, set[Use]] = defaultdict(set)
-    floats = (TensorProto.FLOAT, TensorProto.FLOAT16) if halves else (TensorProto.FLOAT,)
+    kinds = (TensorProto.FLOAT, TensorProto.FLOAT16) if halves else (TensorProto.FLOAT,)
     for index, node in enumerate(nodes):
-        layer = _weighted(index, node, known, floats)
+        if node.name in floats:
+            continue
+        layer = _weighted(index, node, known, kinds)
         if layer is not None:
             sites.layers.append(layer)
             wanted[node.input[0]].add((index, 0))
-        elif _residual(node, known):
+        elif is_residual(node, known):
             for position, name in enumerate(node.input):
                 wanted[name].add((index, position))
     if blocks:
-        for name, read in _blocks(model, uses):
+        for name, read in _blocks(model, uses, floats):
             wanted[name].update(read)
     if outputs:
         for name in _outputs(model, sites.layers, uses):
@@ -106,16 +123,17 @@ def _weighted(index: int, node: NodeProto, known: dict[str, TensorProto], floats
     return Weighted(index, node.input[0], node.input[1], 0 if attributes.get("transB", 0) else 1, bias)
 
 
-def _residual(node: NodeProto, known: dict[str, TensorProto]) -> bool:
+def is_residual(node: NodeProto, known: Mapping[str, TensorProto]) -> bool:
+    """An Add of two tensors neither of which is among the constants `known`."""
     return node.op_type == "Add" and node.domain in ("", "ai.onnx") and not any(name in known for name in node.input)
 
 
-def _blocks(model: ModelProto, uses: dict[str, list[Use]]) -> Iterator[tuple[str, list[Use]]]:
+def _blocks(model: ModelProto, uses: dict[str, list[Use]], floats: Collection[str]) -> Iterator[tuple[str, list[Use]]]:
     """Tensors that SqueezeExcite nodes read, with that use, and those they give, with every use."""
     results = {output.name for output in model.graph.output}
     for index, node in enumerate(model.graph.node):
         variant = op.variant_of(node)
-        if variant is None or variant.int8 or node.output[0] in results:
+        if variant is None or variant.int8 or node.output[0] in results or node.name in floats:
             continue
         for position, name in enumerate(variant.inputs):
             if name in ("x", "residual"):

@@ -21,9 +21,11 @@ from se_deploy.backends.tensorrt.names import layers_of, plugin_of
 from se_deploy.errors import ArtifactError, BackendError, QuantError
 from se_deploy.files import replacing_directory
 from se_deploy.graph.read import read, write
+from se_deploy.insight.folding import Bound
 from se_deploy.quant import scales as measured
 from se_deploy.stages.calibrate import calibrate
-from se_deploy.stages.steps import exported
+from se_deploy.stages.steps import exported, fallback, suspicious
+from se_deploy.stages.steps.apart import Apart, apart
 from se_deploy.stages.steps.exported import ENGINES, Exported
 from se_deploy.stages.steps.typed import with_types
 
@@ -48,6 +50,9 @@ def build(
     hardware_compatible: bool = False,
     embed_plugin: bool = False,
     refit: bool = False,
+    max_drop: float | None = None,
+    min_agreement: float | None = None,
+    data: str | Path | None = None,
     output: str | Path | None = None,
     force: bool = False,
     progress: Progress = silent,
@@ -70,6 +75,10 @@ def build(
         hardware_compatible: TensorRT: an engine for every GPU from Ampere on.
         embed_plugin: TensorRT: the plugin's library inside the engine.
         refit: TensorRT: an engine whose weights can be changed.
+        max_drop: int8: percentage points of top-1, against the model in FP32, that INT8 may cost. As few layers and SE blocks as possible
+            go back to FP16 or FP32 for it. The images' folders have to be the classes.
+        min_agreement: int8: the same by the percent of images whose best class stays; at most one of the two.
+        data: images that judge the bound; None keeps every fifth of `calib` apart, unused by the calibration.
         output: the engine; default engine.onnx (or what the backend's engines are called) in the model's directory.
         force: overwrite an engine of another backend or precision.
         progress: called at each step, and after each image of a calibration.
@@ -77,13 +86,14 @@ def build(
     Raises:
         ArtifactError: there is no such model, it has changed since its export, or the engine's name is taken.
         BackendError: the backend is missing or refuses the model or an option, or the engine's answers are not finite.
-        CheckFailed: TensorRT took the plugin for fewer nodes than the model has SE blocks.
+        CheckFailed: TensorRT took the plugin for fewer nodes than the model has SE blocks; or a bound does not hold. Nothing is written.
         ImageError: no usable image, or images that contradict the network's input.
         QuantError: INT8 without images or scales, scales of another model, or a graph that cannot be quantized.
-        Contradiction: more than one precision; images and scales, or either for another precision than INT8.
+        Contradiction: more than one precision; images and scales, or two bounds; or any of them for another precision than INT8.
     """
     started = time.perf_counter()
     asked = _asked(fp32, fp16, int8, calib, scales)
+    bound = _bound(max_drop, min_agreement, data, int8)
     engine = _backend(backend)
     source = exported.find(model)
     wanted = Wanted(
@@ -98,11 +108,12 @@ def build(
         cache=ENGINES,
     )
     engine.check(wanted, source.manifest.se_blocks)
-    job = _Job(source, engine, asked or engine.default_precision, wanted, progress)
+    images = apart(source, bound, calib, data) if bound is not None else None
+    job = _Job(source, engine, asked or engine.default_precision, wanted, images, progress)
     out = Path(output) if output is not None else source.folder / f"engine{engine.suffix}"
     _check_name(out, job, force)
     with replacing_directory(out.parent, manifest=f"{out.name}.json") as folder:
-        job.write(out, folder, calib, scales)
+        job.write(out, folder, calib, scales, data)
         written = {file.name for file in folder.iterdir()}
     belonging = (f"{out.name}.scales.json", f"{out.name}.data", layers_of(out).name, plugin_of(out).name)
     for name in set(belonging) - written:  # the engine's that was there before
@@ -117,6 +128,7 @@ def build(
         images=job.scales.images if job.scales else None,
         seconds=time.perf_counter() - started,
         peak_rss_mb=peak_rss_mb(),
+        fallback=tuple(fell.name for fell in job.chosen.accuracy.fallback) if job.chosen else None,
         notes=(*source.notes, *job.notes),
     )
 
@@ -134,6 +146,21 @@ def _asked(fp32: bool, fp16: bool, int8: bool, calib: object, scales: object) ->
     if int8 and calib is None and scales is None:
         raise QuantError("INT8 needs scales, and they are never made from random data", "add --calib DIR with images, or --scales FILE")
     return asked[0] if asked else None
+
+
+def _bound(max_drop: float | None, min_agreement: float | None, data: object, int8: bool) -> Bound | None:
+    """What INT8 has to keep; refuses what contradicts it."""
+    if max_drop is None and min_agreement is None:
+        if data is not None:
+            raise Contradiction("data is for max_drop or min_agreement")
+        return None
+    if not int8:
+        raise Contradiction("max_drop and min_agreement are for int8")
+    if max_drop is not None and min_agreement is not None:
+        raise Contradiction("max_drop and min_agreement exclude each other")
+    if not 0 <= (max_drop if max_drop is not None else min_agreement or 0) <= 100:
+        raise Contradiction("max_drop and min_agreement are percentages from 0 to 100")
+    return Bound(max_drop, min_agreement)
 
 
 def _backend(name: str) -> Backend:
@@ -165,18 +192,25 @@ def _check_name(out: Path, job: _Job, force: bool) -> None:
 class _Job:
     """One build: what is decided before anything is written, and then what was learned on the way."""
 
-    def __init__(self, source: Exported, engine: Backend, precision: Precision, wanted: Wanted, progress: Progress) -> None:
+    def __init__(
+        self, source: Exported, engine: Backend, precision: Precision, wanted: Wanted, apart: Apart | None, progress: Progress
+    ) -> None:
         self.source, self.engine, self.precision, self.wanted, self.progress = source, engine, precision, wanted, progress
         self.inputs = wanted.inputs
+        self.apart = apart
+        self.chosen: fallback.Chosen | None = None
         self.scales: Scales | None = None
         self.made = Made()
         self.notes: list[str] = []
 
-    def write(self, out: Path, folder: Path, calib: str | Path | None, scales: str | Path | None) -> None:
+    def write(self, out: Path, folder: Path, calib: str | Path | None, scales: str | Path | None, data: str | Path | None) -> None:
         """Writes the engine, its scales and its manifest in `folder`, from where they go to where `out` is."""
         made, table = folder / out.name, folder / f"{out.name}.scales.json"
         if self.precision == "int8":
             self._measure(table, calib, scales)
+            images = calib if calib is not None else data
+            self.notes += suspicious.remarks(self.source, images) if images is not None else []
+            self._fall_back(folder)
         with self._typed(folder) as typed:
             self.made = self.engine.build(typed, made, self.progress, self.wanted)
         self.notes += self.made.notes
@@ -185,7 +219,8 @@ class _Job:
 
     def _measure(self, table: Path, calib: str | Path | None, scales: str | Path | None) -> None:
         if calib is not None:
-            self.notes += calibrate(self.source.folder, calib=calib, output=table, progress=self.progress).notes
+            spared = self.apart.spared if self.apart else ()
+            self.notes += calibrate(self.source.folder, calib=calib, output=table, apart=spared, progress=self.progress).notes
             self.scales = measured.read(table)
             return
         given = Path(scales or "")
@@ -193,6 +228,15 @@ class _Job:
         self.scales = measured.read(given)
         measured.check(self.scales, given, graph=manifest.model.sha256, preprocess=manifest.preprocess)
         shutil.copyfile(given, table)
+
+    def _fall_back(self, folder: Path) -> None:
+        """Chooses what stays in float, where there is a bound."""
+        if self.apart is None or self.scales is None:
+            return
+        plugin, tensors = self.wanted.plugin != "off", self.scales.tensors
+        job = fallback.Job(self.source, self.engine, plugin, tensors, self.apart, folder, self.progress)
+        self.chosen = fallback.choose(job)
+        self.notes += self.chosen.notes
 
     @contextmanager
     def _typed(self, folder: Path) -> Iterator[Path]:
@@ -203,7 +247,9 @@ class _Job:
             return
         self.progress(f"write the model in {self.precision}", 0, None)
         scales = self.scales.tensors if self.scales is not None else None
-        model = with_types(read(self.source.model), self.precision, self.engine, scales=scales, plugin=not plain, notes=self.notes)
+        floats = {fell.name for fell in self.chosen.accuracy.fallback} if self.chosen else ()
+        model = read(self.source.model)
+        model = with_types(model, self.precision, self.engine, scales=scales, plugin=not plain, notes=self.notes, floats=floats)
         if plain:
             self.notes.append(f"no plugin: {self.source.manifest.se_blocks} SE block(s) are built as plain operators")
         with tempfile.TemporaryDirectory(dir=folder) as place_for_it:
@@ -256,5 +302,5 @@ class _Job:
             preprocess=model.preprocess,
             labels=model.labels,
             se_blocks=model.se_blocks,
-            accuracy=None,
+            accuracy=self.chosen.accuracy if self.chosen else None,
         )

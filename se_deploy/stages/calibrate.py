@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def calibrate(
     method: str = "minmax",
     output: str | Path | None = None,
     batch: int = 1,
+    apart: Collection[Path] = (),
     progress: Progress = silent,
 ) -> Result:
     """Measures the range of every tensor that INT8 may need, on the images under `calib`.
@@ -49,6 +50,7 @@ def calibrate(
         method: how a scale follows from what was seen: "minmax".
         output: the scale file; default calibration/<name>.json.
         batch: images per run, where the network's batch is dynamic. Memory grows with it, not with the number of images.
+        apart: images under `calib` that are not used, because they are to judge.
         progress: called after each image.
 
     Raises:
@@ -63,7 +65,7 @@ def calibrate(
     spec = _image_input(source)
     found = find_images(Path(calib))
     tensors = _tensors(source.model)
-    feed = _Feed(found, _spread(found.paths, images), source, spec, batch, progress)
+    feed = _Feed(found, _spread([path for path in found.paths if path not in apart], images), source, spec, batch, progress)
     out = Path(output) if output is not None else CALIBRATION / f"{source.manifest.name}.json"
     with replacing(out) as beside:  # made first: a place that cannot be written is said before the work, not after it
         seen = streaming.observe(source.model, tensors, feed)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from se_deploy.cli.app import app
 from tests.cli.test_calibrate import KEYS
 from tests.stages import exports
+from tests.stages.test_build_fallback import LAYERS, planted
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +47,32 @@ def test_every_option_and_json() -> None:
     assert json.loads(run("--fp16", "-o", "e.onnx", "--force", "--json"))["precision"] == "fp16"
 
 
+def test_what_fell_back_is_in_the_json() -> None:
+    exports.directory(Path("engines"), planted("conv2"), name="planted")
+    exports.pictures(Path("many"), 100)
+    words = ["engines/planted", "--int8", "--calib", "many", "--min-agreement", "90", "--json"]
+    assert json.loads(run(*words))["fallback"] == ["conv2"]
+    assert json.loads(run("engines/planted", "--int8", "--calib", "many", "--json"))["fallback"] is None
+
+
+def test_a_bound_that_cannot_hold_is_3_and_nothing_is_written() -> None:
+    exports.directory(Path("engines"), planted(*LAYERS), name="planted")
+    exports.pictures(Path("many"), 150)
+    before = sorted(os.listdir("engines/planted"))
+    words = ["build", "engines/planted", "--int8", "--calib", "many", "--min-agreement", "100"]
+    done = subprocess.run([sys.executable, "-m", "se_deploy", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines()[-1].startswith("error: INT8 breaks the bound (an agreement of at least 100 %) on 30 images")
+    assert sorted(os.listdir("engines/planted")) == before
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--int8", "--calib", "imgs", "--max-drop", "1", "--min-agreement", "99"], "exclude each other"),
+        (["--fp16", "--max-drop", "1"], "are for int8"),
+        (["--int8", "--calib", "imgs", "--data", "imgs"], "is for max_drop"),
+        (["--int8", "--calib", "imgs", "--min-agreement", "101"], "less than or equal to 100"),
         (["--fp16", "--int8"], "fp16 and int8 exclude each other"),
         (["--calib", "imgs"], "are for int8"),
         (["--int8", "--calib", "imgs", "--scales", "s.json"], "exclude each other"),

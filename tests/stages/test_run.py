@@ -108,6 +108,15 @@ def test_what_changed_is_done_again_with_what_hangs_on_it_and_the_rest_is_not(he
     assert done(run("r.yaml")) == []
 
 
+def test_a_bound_on_int8_is_for_its_cells_alone(here: Path) -> None:
+    pictures(here / "others", 10)
+    recipe = RECIPE.replace("build:\n", "build:\n  min_agreement: 0\n  data: others\n")
+    (here / "r.yaml").write_text(recipe)
+    assert done(run("r.yaml")) == ["build onnxruntime-int8"]
+    assert json.loads((here / "engines/net/onnxruntime-int8.onnx.json").read_text())["accuracy"]["images"] == 10
+    assert json.loads((here / "engines/net/onnxruntime-fp32.onnx.json").read_text())["accuracy"] is None
+
+
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(here: Path) -> None:
     os.unlink("imgs/003.png")
     before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}

@@ -22,6 +22,8 @@ from se_deploy.verify.report import BenchReport
 
 #: Options that name what is written, not what is read.
 _WRITTEN = frozenset({"html", "triton", "cpp"})
+#: Options of `build` that are for INT8 alone; other cells of the matrix are built without them.
+_BOUNDS = frozenset({"max_drop", "min_agreement", "data"})
 SCALES, REPORT = "scales.json", "bench.json"
 
 
@@ -141,7 +143,8 @@ def _calibrate(found: Plan) -> Chore:
 
 
 def _build(found: Plan, cell: Cell) -> Chore:
-    words = found.recipe.build.words() if found.recipe.build is not None else {}
+    given = found.recipe.build.words() if found.recipe.build is not None else {}
+    words = {name: value for name, value in given.items() if cell.precision == "int8" or name not in _BOUNDS}
     scales = found.folder / SCALES if cell.precision == "int8" else None
     more: dict[str, Any] = {} if cell.precision is None else {cell.precision: True}
     if scales is not None:

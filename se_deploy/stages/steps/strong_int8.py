@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from onnx import ModelProto, TensorProto
 
@@ -15,7 +15,9 @@ from se_deploy.quant.place import place
 HALF_PAIRS = 19
 
 
-def strongly_typed_int8(model: ModelProto, scales: Mapping[str, TensorScale], notes: list[str], *, integer_blocks: bool) -> ModelProto:
+def strongly_typed_int8(
+    model: ModelProto, scales: Mapping[str, TensorScale], notes: list[str], *, integer_blocks: bool, floats: Collection[str] = ()
+) -> ModelProto:
     """Writes FP16 around the Q/DQ pairs where the opset has that: what is not in INT8 would else move four bytes a value.
 
     Args:
@@ -23,6 +25,7 @@ def strongly_typed_int8(model: ModelProto, scales: Mapping[str, TensorScale], no
         scales: by the names of its tensors.
         notes: takes a remark where FP32 stays, and on weights that FP16 cannot hold.
         integer_blocks: SqueezeExcite nodes read and give int8 themselves.
+        floats: names of nodes that are not in INT8.
 
     Raises:
         QuantError: the graph cannot be quantized, or a tensor has no scale.
@@ -38,5 +41,5 @@ def strongly_typed_int8(model: ModelProto, scales: Mapping[str, TensorScale], no
         notes.append(
             f"what is not in INT8 stays in FP32: opset {opset} has no FP16 scales, {HALF_PAIRS} has; export with --opset {HALF_PAIRS}"
         )
-    place(model, scales, signed=True, integer_blocks=integer_blocks, halves=halves)
+    place(model, scales, signed=True, integer_blocks=integer_blocks, halves=halves, floats=floats)
     return model

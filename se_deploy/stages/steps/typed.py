@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from onnx import ModelProto
 
@@ -15,6 +15,7 @@ from se_deploy.graph.half import to_half
 from se_deploy.graph.inline import inlined
 from se_deploy.graph.read import read
 from se_deploy.quant import scales as measured
+from se_deploy.quant import sites
 from se_deploy.quant.place import place
 from se_deploy.stages.steps.engines import Built
 from se_deploy.stages.steps.strong_int8 import strongly_typed_int8
@@ -28,6 +29,7 @@ def with_types(
     scales: Mapping[str, TensorScale] | None,
     plugin: bool,
     notes: list[str],
+    floats: Collection[str] = (),
 ) -> ModelProto:
     """The model in a precision; the one that is given may be changed.
 
@@ -38,16 +40,19 @@ def with_types(
         scales: by tensor name.
         plugin: whether SqueezeExcite nodes are for a plugin; else, where types are laws, they are written out.
         notes: takes remarks.
+        floats: names of nodes that "int8" leaves in float.
 
     Raises:
         QuantError: the graph cannot be quantized with these scales.
         GraphError: the backend does not take the graph.
     """
     plain = backend.strongly_typed and not plugin
+    if scales is not None:
+        sites.name_nodes(model)
     if scales is not None and backend.strongly_typed:
-        model = strongly_typed_int8(model, scales, notes, integer_blocks=not plain)
+        model = strongly_typed_int8(model, scales, notes, integer_blocks=not plain, floats=floats)
     elif scales is not None:
-        place(model, scales, signed=backend.signed_int8)
+        place(model, scales, signed=backend.signed_int8, floats=floats)
     elif precision == "fp16":
         model = to_half(model, notes)
     if plain:
@@ -77,4 +82,6 @@ def typed(engine: Built) -> ModelProto:
         scales = found.tensors
     model = read(engine.folder / engine.model.model.file)
     backend = backends.get(manifest.backend)
-    return with_types(model, manifest.precision, backend, scales=scales, plugin=manifest.plugin is not None, notes=[])
+    plugin = manifest.plugin is not None
+    floats = {fell.name for fell in manifest.accuracy.fallback} if manifest.accuracy else ()
+    return with_types(model, manifest.precision, backend, scales=scales, plugin=plugin, notes=[], floats=floats)
