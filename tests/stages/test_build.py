@@ -207,12 +207,6 @@ def test_channels_that_contradict_are_refused(tmp_path: Path, pictures: Path) ->
         build(exports.directory(tmp_path, how=how), int8=True, calib=pictures)
 
 
-@pytest.mark.parametrize("name", ["openvino"])
-def test_a_backend_of_later_is_one_clear_line(name: str, model: Path) -> None:
-    with pytest.raises(BackendError, match=f"does not have the {name} backend yet; --backend onnxruntime is what there is"):
-        build(model, backend=name)
-
-
 def test_an_unknown_backend_is_refused(model: Path) -> None:
     with pytest.raises(BackendError, match="no backend is called 'coreml'; take auto or one of tensorrt, "):
         build(model, backend="coreml")
@@ -232,6 +226,23 @@ def test_a_changed_model_is_refused(model: Path) -> None:
     onnx.save(small.network(seed=1), model / "model.onnx")
     with pytest.raises(ArtifactError, match="model.onnx has changed since"):
         build(model)
+
+
+# OpenVINO
+
+
+def test_int8_for_openvino_has_the_signed_placement_of_tensorrt(model: Path, pictures: Path) -> None:
+    result = build(model, int8=True, calib=pictures, backend="openvino")
+    engine = onnx.load(result.output)
+    made = manifest_of(result.output)
+    assert (made.backend, made.precision, made.plugin, made.versions["openvino"].count(".")) == ("openvino", "int8", None, 2)
+    kinds = {t.name: t.data_type for t in engine.graph.initializer}
+    pairs = [node for node in engine.graph.node if node.op_type == "QuantizeLinear"]
+    assert [node.input[0] for node in pairs] == list(small.LEAN)
+    assert {kinds[node.input[2]] for node in pairs} == {onnx.TensorProto.INT8}
+    images = exports.batch(pictures, 16)
+    with backends.get("openvino").open(result.output, threads=1) as runner:
+        assert sqnr(run(small.network(), images)[0], runner.run({"x": images})["y"]) > 15
 
 
 # Shapes
