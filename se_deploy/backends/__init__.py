@@ -15,7 +15,7 @@ def get(name: str) -> Backend:
     """The backend of that name, whether or not it works here (ask its `missing()`).
 
     Raises:
-        BackendError: no backend is called so, or this version does not have it yet.
+        BackendError: no backend is called so.
     """
     if name == "onnxruntime":
         from se_deploy.backends.onnxruntime import OnnxRuntime
@@ -25,8 +25,10 @@ def get(name: str) -> Backend:
         from se_deploy.backends.tensorrt import RTX, STANDARD, TensorRT
 
         return TensorRT(RTX if name == "tensorrt-rtx" else STANDARD)
-    if name in NAMES:
-        raise BackendError(f"this version does not have the {name} backend yet", "--backend onnxruntime is what there is")
+    if name == "openvino":
+        from se_deploy.backends.openvino import OpenVino
+
+        return OpenVino()
     raise BackendError(f"no backend is called {name!r}", f"take auto or one of {', '.join(NAMES)}")
 
 

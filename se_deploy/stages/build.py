@@ -24,7 +24,7 @@ from se_deploy.graph.read import read, write
 from se_deploy.insight.folding import Bound
 from se_deploy.quant import scales as measured
 from se_deploy.stages.calibrate import calibrate
-from se_deploy.stages.steps import exported, fallback, suspicious
+from se_deploy.stages.steps import exported, fallback, paces, suspicious
 from se_deploy.stages.steps.apart import Apart, apart
 from se_deploy.stages.steps.exported import ENGINES, Exported
 from se_deploy.stages.steps.typed import with_types
@@ -277,6 +277,9 @@ class _Job:
             for name, values in runner.run(feeds).items():
                 if not np.isfinite(values).all():
                     raise BackendError(f"the {self.precision} engine's output {name} is not finite", "build in another precision")
+        if self.precision == "int8" and not self.engine.strongly_typed:
+            self.progress("compare INT8 with FP32", 0, None)
+            self.notes.append(paces.compared(self.engine, made, self.source.model, feeds))
 
     def _relative(self, out: Path) -> str:
         """model.onnx as the engine's manifest names it: relative to it, or by name alone where that would tell of the user's machine."""

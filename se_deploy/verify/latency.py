@@ -15,7 +15,7 @@ from se_deploy.verify.report import Histogram, Latency, Warmup
 
 Call = Callable[[], object]
 
-#: Blocks into which the duration is cut, and the fewest that are measured however slow a call is.
+#: Blocks into which the duration is cut unless said, and the fewest that are measured however slow a call is.
 BLOCKS, FEWEST_BLOCKS = 10, 3
 #: Seconds of rest between two callables: ONNX Runtime's threads spin on for up to 45 ms after a run, and would take the next one's cores.
 REST = 0.06
@@ -49,10 +49,11 @@ def interleaved(
     steady: Mapping[str, Warm],
     *,
     duration: float,
+    turns: int = BLOCKS,
     what: str = "measuring",
     progress: Progress = silent,
 ) -> dict[str, list[list[float]]]:
-    """Measures each callable, warm already, for about `duration` seconds.
+    """Measures each callable, warm already, for about `duration` seconds in about so many turns (more where one call outlasts a turn).
 
     Each round takes one block of each, the order turned round every time. A callable's blocks all have the same number of calls, so
     that the mean of its blocks is the mean of its calls. Before a block there is a rest, and where it has several calls one is unmeasured.
@@ -60,7 +61,7 @@ def interleaved(
     Returns:
         Milliseconds: for each callable its blocks, block k of all measured in the same round.
     """
-    counts = {name: max(1, round(duration / BLOCKS / warm.call)) for name, warm in steady.items()}
+    counts = {name: max(1, round(duration / turns / warm.call)) for name, warm in steady.items()}
     blocks: dict[str, list[list[float]]] = {name: [] for name in calls}
     order, rounds, spent = list(calls), 0, 0.0
     while rounds < FEWEST_BLOCKS or spent < duration * len(calls):

@@ -32,12 +32,6 @@ def test_auto_takes_onnx_runtime() -> None:
     assert backend.device().strip()
 
 
-@pytest.mark.parametrize("name", ["openvino"])
-def test_backends_of_later_are_said_so(name: str) -> None:
-    with pytest.raises(BackendError, match=f"this version does not have the {name} backend yet; --backend onnxruntime is what there is"):
-        backends.get(name)
-
-
 def test_runner_knows_its_ports_and_runs(engine: Path) -> None:
     images = small.images(3)
     with BACKEND.open(engine, threads=1, optimised=False) as runner:

@@ -89,7 +89,10 @@ def test_wrong_usage_is_2(words: list[str], said: str) -> None:
     ("words", "line"),
     [
         (["--int8"], "error: INT8 needs scales, and they are never made from random data; add --calib DIR with images, or --scales FILE\n"),
-        (["--backend", "openvino"], "error: this version does not have the openvino backend yet; --backend onnxruntime is what there is\n"),
+        (
+            ["--backend", "openvino", "--embed-plugin"],
+            "error: --embed-plugin is for TensorRT, this engine is for OpenVINO; leave it out, or take another --backend\n",
+        ),
         (["-o", "imgs/000.png"], "error: imgs/000.png is there already, without a manifest; add --force, or name another file with -o\n"),
         (["--shapes", "x:1,2"], "error: --shapes x:1,2: 2 size(s); give three: min,opt,max\n"),
     ],

@@ -44,6 +44,14 @@ def test_a_plan_is_opened_with_the_library_of_the_installed_wheel(engine: Path, 
         bench(plan, runtime="cpp", **FAST)
 
 
+@pytest.mark.usefixtures("library")
+def test_an_engine_of_openvino_is_none_of_the_loaders(engine: Path, tmp_path: Path) -> None:
+    shutil.copytree(engine.parent, tmp_path / "small")
+    other = build(tmp_path / "small", backend="openvino", force=True).output
+    with pytest.raises(BackendError, match="is an engine of openvino, which this loader does not have"):
+        bench(other, runtime="cpp", **FAST)
+
+
 def test_without_any_header_the_remedy_is_told(engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled.tools("cmake", "c++")
     monkeypatch.setattr(compiling, "headers", dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -52,6 +53,8 @@ def test_each_line_is_ok_or_names_the_command_that_mends_it() -> None:
         assert check.detail
     here = {check.name: check for check in report.checks}
     assert here["onnxruntime"].status == "ok"
+    assert here["openvino"].status == "ok"
+    assert re.fullmatch(r"20\d\d\.\d+\.\d+, builds and runs on \S.*", here["openvino"].detail)
     assert here["ONNX Runtime CPU"].detail.endswith("the provider starts")
     assert {"GPU", "driver", "CUDA", "tensorrt", "tensorrt-rtx", "openvino", "plugin", "plugin compiler", "Triton client", "disk"} <= set(
         here
@@ -72,6 +75,7 @@ def test_a_bare_machine_gets_a_list_and_no_traceback(tmp_path: Path) -> None:
         "tensorrt",
         "tensorrt-rtx",
         "onnxruntime",
+        "openvino",
         "plugin compiler",
         "plugin",
         "C++ compiler",

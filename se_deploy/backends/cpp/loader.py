@@ -146,6 +146,8 @@ _WHEELS = {
 
 def installed(backend: str) -> Path | None:
     """The backend's shared library inside an installed wheel; None where the loader must find one itself."""
+    if backend not in _WHEELS:  # what the loader does not have it refuses itself, and says so
+        return None
     package, pattern = _WHEELS[backend]
     spec = find_spec(package)
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
