@@ -49,7 +49,10 @@ def test_wrong_usage_is_2(words: list[str]) -> None:
     [
         (["--calib", "none"], "error: no folder none; name a folder of images\n"),
         (["nothing", "--calib", "imgs"], "error: no model nothing; run `se-deploy export SOURCE` first\n"),
-        (["--calib", "imgs", "--method", "median"], "error: no calibration method is called 'median'; take one of minmax\n"),
+        (
+            ["--calib", "imgs", "--method", "median"],
+            "error: no calibration method is called 'median'; take one of auto, minmax, percentile, entropy, mse\n",
+        ),
     ],
 )
 def test_a_users_error_is_one_line_and_1(words: list[str], line: str) -> None:
