@@ -20,7 +20,7 @@ KEPT = 0.9999
 #: Levels of magnitude in int8, and the bins that `entropy` looks at between two bounds that it tries.
 LEVELS, STRIDE = 128, 16
 #: `auto` clips only where that lowers the squared error by more than this share: what was not seen may lie beyond.
-GAIN = 0.05
+GAIN = 0.01
 
 
 def minmax(seen: Observer, grid: Grid) -> float:
