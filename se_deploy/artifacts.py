@@ -205,14 +205,12 @@ class Report(Record):
 class TensorScale(Record):
     """A calibrated tensor: the range seen, and the symmetric INT8 scale chosen from it.
 
-    `clip` is the bound on |x| chosen for the unsigned grid, which has twice the levels on one side; None takes 127 * scale.
     `method` is how the scale was chosen; None where there was nothing to choose from.
     """
 
     min: float
     max: float
     scale: float = Field(gt=0)
-    clip: float | None = Field(default=None, gt=0)
     method: str | None = None
 
 

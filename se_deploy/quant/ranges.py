@@ -32,9 +32,8 @@ def choose(tensor: str, seen: Observer, method: str = "minmax") -> tuple[TensorS
         return TensorScale(min=seen.min, max=seen.max, scale=SAFE), f"{tensor}: always zero on these images; its scale is a guess (-1 to 1)"
     if seen.min == seen.max:
         note = note or f"{tensor}: always {seen.min:.6g} on these images"
-    name, kept = methods.bound(seen, method, "signed")
-    _, clip = methods.bound(seen, method, "unsigned")
-    return TensorScale(min=seen.min, max=seen.max, scale=kept / 127, clip=clip, method=name), note
+    name, kept = methods.bound(seen, method)
+    return TensorScale(min=seen.min, max=seen.max, scale=kept / 127, method=name), note
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ def up_to_half(scales: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def unsigned(scale: TensorScale) -> Integers:
-    """uint8 over the part of the range seen that `clip` keeps; zero is exact, so that a Relu folds into it."""
-    bound = scale.clip or 127 * scale.scale
+    """uint8 over the part of the range seen that the symmetric scale keeps; zero is exact, so that a Relu folds into it."""
+    bound = 127 * scale.scale
     low, high = max(min(scale.min, 0.0), -bound), min(max(scale.max, 0.0), bound)
     if high - low < NEGLIGIBLE:
         low, high = -bound, bound

@@ -35,7 +35,7 @@ def test_an_observer_that_saw_nothing_merges_away() -> None:
 
 def test_minmax_scale_is_exact() -> None:
     scale, note = ranges.choose("t", seen(np.float32([-3, 2])))
-    assert (scale, note) == (TensorScale(min=-3, max=2, scale=3 / 127, clip=3, method="minmax"), None)
+    assert (scale, note) == (TensorScale(min=-3, max=2, scale=3 / 127, method="minmax"), None)
 
 
 @pytest.mark.parametrize(
