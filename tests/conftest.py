@@ -1,8 +1,12 @@
 """Fast tests first, and a skip for a missing system part is a failure in CI."""
 
 import os
+import signal
 
 import pytest
+
+# A shell's background job ignores Ctrl-C, and so would every process that tests start and then interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,7 @@
 """Builds, exports, fuses and compares every SE network of timm and torchvision: `python -m benchmarks.zoo [NAME ...]`.
 
 About two hours on two cores. Results are kept as they come (`--results`), a second run goes on where the first was stopped, and the page
-docs/zoo.md is written at the end of each run. Networks run a few to a process: exporters keep memory, and a crash costs one network.
+docs/zoo.md is written as they come. Networks run a few to a process: exporters keep memory, and a crash costs one network.
 """
 
 from __future__ import annotations
@@ -35,14 +35,19 @@ def main() -> None:
         for name in options.names:
             print(json.dumps(_tried(name)), flush=True)
         return
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    _run(options.names or _all(), options.results)
-    rows = list(_read(options.results).values())
+    names = options.names or _all()
+    for file in (options.results, options.page):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    _write(options.page, options.results, len(names))
+    for _ in _run(names, options.results):
+        _write(options.page, options.results, len(names))
+    print(table.summary(_read(options.results).values(), len(names)))
+
+
+def _write(page: Path, results: Path, total: int) -> None:
     packages = ("timm", "torchvision", "torch")
     versions = {name: version(name) for name in packages} | {"onnxruntime": version("onnxruntime-gpu")}
-    options.page.parent.mkdir(exist_ok=True)
-    options.page.write_text(table.text(rows, versions))
-    print(table.summary(rows))
+    page.write_text(table.text(_read(results).values(), total, versions))
 
 
 def _all() -> list[str]:
@@ -56,7 +61,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in map(json.loads, lines)}
 
 
-def _run(names: list[str], results: Path) -> None:
+def _run(names: list[str], results: Path) -> Iterator[None]:
+    """Writes the results of networks that have none yet; yields behind each process."""
     done = _read(results)
     waiting = [name for name in names if name not in done]
     total = len(waiting)
@@ -74,6 +80,7 @@ def _run(names: list[str], results: Path) -> None:
             with results.open("a") as file:
                 file.write(json.dumps(crashed) + "\n")
             waiting = left[1:] + waiting
+        yield
 
 
 def _worker(names: list[str]) -> Iterator[dict[str, Any]]:

@@ -25,21 +25,22 @@ unit in the last place of the input does to the plain graph. The fused files pas
 """
 
 
-def text(rows: Iterable[Row], versions: Mapping[str, str]) -> str:
-    """The whole page."""
+def text(rows: Iterable[Row], total: int, versions: Mapping[str, str]) -> str:
+    """The page, of the `total` networks that there are."""
     rows = sorted(rows, key=lambda row: row["name"])
-    return _HEAD.format(summary=summary(rows), **versions) + "".join(f"{line(row)}\n" for row in rows)
+    return _HEAD.format(summary=summary(rows, total), **versions) + "".join(f"{line(row)}\n" for row in rows)
 
 
-def summary(rows: Iterable[Row]) -> str:
+def summary(rows: Iterable[Row], total: int) -> str:
     """Counts: networks, exports, exports in which every executed SE module was found, and those without a graph."""
     rows = list(rows)
     exports = [(row, outcome) for row in rows for outcome in row.get("outcomes", {}).values()]
     graphs = [(row, outcome) for row, outcome in exports if outcome["failure"] is None]
     whole = [outcome for row, outcome in graphs if outcome["found"] == row["executed"]]
     share = 100 * len(whole) / max(len(graphs), 1)
+    count = str(total) if len(rows) >= total else f"{len(rows)} of {total}"
     return (
-        f"{len(rows)} networks, {len(exports)} exports, {len(exports) - len(graphs)} without a graph (the reason is in its row). "
+        f"{count} networks, {len(exports)} exports, {len(exports) - len(graphs)} without a graph (the reason is in its row). "
         f"All SE modules found in {len(whole)} of {len(graphs)} graphs ({share:.1f} %)."
     )
 

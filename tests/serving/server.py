@@ -31,7 +31,7 @@ class Server:
         """Whether the server, or the model whose path under /v2/ is given, says that it is ready."""
         try:
             with urllib.request.urlopen(f"http://{self.http}/v2/{path or 'health'}/ready", timeout=5) as answer:
-                return answer.status == 200
+                return bool(answer.status == 200)
         except OSError:
             return False
 
