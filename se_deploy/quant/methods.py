@@ -101,7 +101,8 @@ def bound(seen: Observer, method: str) -> tuple[str, float]:
 def error(seen: Observer, bounds: Bounds) -> Bounds:
     """The summed squared error of quantizing what was seen to int8, for each bound.
 
-    Rounding costs s²/12 inside the bound, the distance to it beyond. Magnitudes below half a step become zero and cost their square. Values in the middle bin cost nothing.
+    Rounding costs s²/12 inside the bound, the distance to it beyond.
+    Magnitudes below half a step become zero and cost their square. Values in the middle bin cost nothing.
     """
     steps, reach = bounds / 127, {1: bounds, -1: bounds * (128 / 127)}
     sides = (_one_side(seen.histogram.side(sign), seen.histogram.width, limit, steps) for sign, limit in reach.items())

@@ -316,3 +316,8 @@ def test_a_place_that_cannot_be_written_is_said(model: Path, folder: Path) -> No
     (model / "file").touch()
     with pytest.raises(ArtifactError, match="cannot write .*file/s.json"):
         calibrate(model, calib=folder, output=model / "file" / "s.json")
+
+
+def test_a_folder_is_no_scale_file(model: Path, folder: Path) -> None:
+    with pytest.raises(ArtifactError, match="cannot write .*imgs: it is a folder; name a file with -o"):
+        calibrate(model, calib=folder, output=folder)

@@ -41,6 +41,11 @@ class Work:
         """The same in at most `count` parts, each with images from all over the list."""
         return [self.only(self.places[i::count]) for i in range(min(count, len(self.places)))]
 
+    def absolute(self) -> Work:
+        """The same for a process in another working directory."""
+        paths = tuple(path.absolute() for path in self.paths)
+        return replace(self, model=self.model.absolute(), root=self.root.absolute(), paths=paths)
+
     def only(self, places: tuple[int, ...]) -> Work:
         """The same for other places."""
         return replace(self, places=places)

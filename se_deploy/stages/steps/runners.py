@@ -49,12 +49,13 @@ def _on_ray(work: Work, tally: Tally, grown: Grown) -> None:
 
     ours = not ray.is_initialized()
     if ours:
+        # Left open, Ray warns that what it means for tasks without a GPU will change.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         task = ray.remote(num_cpus=1, max_retries=2)(_part)
         cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        waiting: list[Any] = [task.remote(part) for part in work.split(cpus * PARTS)]
+        waiting: list[Any] = [task.remote(part) for part in work.absolute().split(cpus * PARTS)]
         while waiting:
             (first, *_), waiting = ray.wait(waiting, num_returns=1)
             tally.merge(_result(first))
