@@ -231,11 +231,15 @@ class Report(Record):
 
 
 class TensorScale(Record):
-    """A calibrated tensor: the range seen, and the symmetric INT8 scale chosen from it."""
+    """A calibrated tensor: the range seen, and the symmetric INT8 scale chosen from it.
+
+    `method` is how the scale was chosen; None where there was nothing to choose from.
+    """
 
     min: float
     max: float
     scale: float = Field(gt=0)
+    method: str | None = None
 
 
 class Scales(Record):

@@ -55,8 +55,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yields a path beside `path`, which takes its place when the block ends well and is removed when it does not.
 
     Raises:
-        ArtifactError: the folder cannot be made or written.
+        ArtifactError: the folder cannot be made or written, or `path` is a folder.
     """
+    if path.is_dir():
+        raise ArtifactError(f"cannot write {path}: it is a folder", "name a file with -o")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
@@ -125,3 +127,8 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def sha256_text(text: str) -> str:
+    """Hex SHA-256 of a text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,9 +1,9 @@
-"""`se-deploy calibrate`: images to a scale file."""
+"""`se-deploy calibrate`: images to a scale file, in one run or in shards."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,17 +11,30 @@ from se_deploy.cli import render
 
 
 def calibrate(
-    calib: Annotated[Path, typer.Option(help="A folder of images; sub-folders are read too.")],
     model: Annotated[
-        Path | None, typer.Argument(help="A model directory or its model.onnx. Left out: the newest export.", show_default=False)
+        list[Path] | None,
+        typer.Argument(
+            help="A model directory or its model.onnx. Left out: the newest export. With --merge: every shard's file.", show_default=False
+        ),
+    ] = None,
+    calib: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder of images; sub-folders are read too.", show_default=False)
     ] = None,
     images: Annotated[
         int | None, typer.Option(min=1, help="Use so many, spread evenly over the folder. Left out: all.", show_default=False)
     ] = None,
-    method: Annotated[str, typer.Option(help="How a scale follows from what was seen: minmax.")] = "minmax",
+    method: Annotated[
+        str, typer.Option(help="minmax, percentile, entropy, mse; auto: for each tensor the one of the least squared error.")
+    ] = "auto",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The scale file. Left out: calibration/NAME.json.", show_default=False)
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Left out: calibration/NAME.json.", show_default=False)
     ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run that was killed left off.")] = False,
+    runner: Annotated[Literal["local", "ray"], typer.Option(help="ray: in parts on a Ray cluster, which sees the same paths.")] = "local",
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Look at one part of the images and write histograms.", show_default=False)
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Make scales of the files that --shard wrote.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure the ranges that INT8 needs, on your images; memory does not grow with their number.
@@ -30,10 +43,36 @@ def calibrate(
     Examples:
       se-deploy calibrate --calib imgs/
       se-deploy calibrate engines/se_resnet50 --calib imgs/ --images 200
+      se-deploy calibrate --calib imgs/ --shard 1/2 -o a.safetensors
+      se-deploy calibrate --merge a.safetensors b.safetensors -o scales.json
       se-deploy build --int8 --scales calibration/se_resnet50.json
     """
+    given = model or []
+    if merge:
+        if calib is not None or images is not None or shard is not None or resume or runner != "local":
+            raise typer.BadParameter("--merge takes the shards' files, --method and -o alone")
+        if not given:
+            raise typer.BadParameter("--merge needs the files that --shard wrote")
+        from se_deploy.stages.merge import merge as join
+
+        render.result(join(given, output=output, method=method), as_json)
+        return
+    if calib is None:
+        raise typer.BadParameter("--calib DIR is missing")
+    if len(given) > 1:
+        raise typer.BadParameter("one model at a time; --merge takes several files")
     from se_deploy.stages.calibrate import calibrate as stage
 
     with render.progress() as progress:
-        result = stage(model, calib=calib, images=images, method=method, output=output, progress=progress)
+        result = stage(
+            given[0] if given else None,
+            calib=calib,
+            images=images,
+            method=method,
+            output=output,
+            shard=shard,
+            resume=resume,
+            runner=runner,
+            progress=progress,
+        )
     render.result(result, as_json)

@@ -29,17 +29,35 @@ def observe(model: Path, tensors: Sequence[str], batches: Iterable[Feeds], *, th
         batches: feeds by input name; taken one by one.
         threads: None leaves the number to ONNX Runtime.
     """
-    session = _session(_watching(model, tensors), model.parent, threads)
-    inputs = {port.name for port in session.get_inputs()}
-    inner = [name for name in tensors if name not in inputs]
+    watch = Watch(model, tensors, threads)
     seen = {name: Observer() for name in tensors}
     for feeds in batches:
-        for name in inputs & seen.keys():
-            seen[name].update(feeds[name])
-        if inner:
-            for name, values in zip(inner, session.run(inner, dict(feeds)), strict=True):
-                seen[name].update(np.asarray(values))
+        watch.see(seen, feeds)
     return seen
+
+
+class Watch:
+    """A session that gives the tensors to be measured beside the network's outputs. With one thread the same batch gives the same bits."""
+
+    def __init__(self, model: Path, tensors: Sequence[str], threads: int | None = None) -> None:
+        self.session = _session(_watching(model, tensors), model.parent, threads)
+        self.inputs = {port.name for port in self.session.get_inputs()} & set(tensors)
+        self.inner = [name for name in tensors if name not in self.inputs]
+
+    def see(self, seen: Mapping[str, Observer], feeds: Feeds, missing: int = 0) -> None:
+        """Runs one batch and adds what its tensors hold to `seen`, but for the last `missing` rows, which only fill a fixed batch."""
+        for name in self.inputs:
+            seen[name].update(_rows(feeds[name], feeds[name].shape[0], missing))
+        if not self.inner:
+            return
+        batch = next(iter(feeds.values())).shape[0]
+        for name, values in zip(self.inner, self.session.run(self.inner, dict(feeds)), strict=True):
+            seen[name].update(_rows(np.asarray(values), batch, missing))
+
+
+def _rows(values: NDArray[Any], batch: int, missing: int) -> NDArray[Any]:
+    """Without the rows that fill the batch; a tensor that does not hold a row per image stays whole."""
+    return values[: batch - missing] if missing and values.ndim and values.shape[0] == batch else values
 
 
 def _watching(model: Path, tensors: Sequence[str]) -> bytes:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from se_deploy.artifacts import TensorScale
+from se_deploy.quant import methods
 from se_deploy.quant.observe import Observer
 
 #: A range below this carries nothing; its scale would sink towards FP32's subnormals.
@@ -19,8 +20,8 @@ SAFE = 1 / 127
 LEAST_HALF = np.float32(2.0**-19)
 
 
-def choose(tensor: str, seen: Observer) -> tuple[TensorScale, str | None]:
-    """The symmetric scale of a tensor by min-max, and a note that names the tensor where the images say too little of it."""
+def choose(tensor: str, seen: Observer, method: str = "minmax") -> tuple[TensorScale, str | None]:
+    """A tensor's scale by one of `methods.NAMES`, and a note that names the tensor where the images say too little of it."""
     note = None
     if seen.nonfinite:
         note = f"{tensor}: {seen.nonfinite} value(s) were not finite; its scale is that of the others"
@@ -31,7 +32,8 @@ def choose(tensor: str, seen: Observer) -> tuple[TensorScale, str | None]:
         return TensorScale(min=seen.min, max=seen.max, scale=SAFE), f"{tensor}: always zero on these images; its scale is a guess (-1 to 1)"
     if seen.min == seen.max:
         note = note or f"{tensor}: always {seen.min:.6g} on these images"
-    return TensorScale(min=seen.min, max=seen.max, scale=peak / 127), note
+    name, kept = methods.bound(seen, method)
+    return TensorScale(min=seen.min, max=seen.max, scale=kept / 127, method=name), note
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from se_deploy import artifacts, files
+from se_deploy import artifacts
 from se_deploy.artifacts import Preprocess, Scales
 from se_deploy.errors import ArtifactError, QuantError
 
@@ -40,9 +40,9 @@ def check(scales: Scales, path: Path, *, graph: str, preprocess: Preprocess) -> 
         raise QuantError(f"{path} was measured on images with {theirs}, the model takes {ours}", REMEDY)
 
 
-def fingerprint(images: Iterable[Path]) -> str:
-    """SHA-256 over the SHA-256 of each image file, in the order given; names and folders do not count."""
+def fingerprint(images: Iterable[str]) -> str:
+    """SHA-256 over the SHA-256 (hex) of each image file, in the order given; names and folders do not count."""
     whole = hashlib.sha256()
-    for path in images:
-        whole.update(bytes.fromhex(files.sha256(path)))
+    for digest in images:
+        whole.update(bytes.fromhex(digest))
     return whole.hexdigest()

@@ -1,33 +1,27 @@
-"""`calibrate`: a folder of images to a scale file, one image in memory at a time."""
+"""`calibrate`: a folder of images to a scale file, or to a shard's histograms, one image in memory at a time."""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
-from se_deploy import artifacts
-from se_deploy.artifacts import InputSpec, Progress, Result, Scales, TensorScale, peak_rss_mb, silent
+from se_deploy.artifacts import InputSpec, Progress, Result, peak_rss_mb, silent
 from se_deploy.errors import ImageError, QuantError
 from se_deploy.files import replacing
-from se_deploy.images import Images, check_channels, find_images
-from se_deploy.quant import calibrate as streaming
-from se_deploy.quant import place, ranges, scales, sites
-from se_deploy.stages.steps import exported
+from se_deploy.images import check_channels, find_images
+from se_deploy.quant import place, sites, tally
+from se_deploy.quant.tally import Job, Tally
+from se_deploy.stages.steps import exported, runners, scaling
 from se_deploy.stages.steps.exported import Exported
+from se_deploy.stages.steps.observing import Work
 
-METHODS = ("minmax",)
-#: Where scale files go when no place is named.
-CALIBRATION = Path("calibration")
-#: Fewer images than this leave ranges too narrow on most networks.
-FEW = 32
-#: How many skipped images are named.
-NAMED = 5
+#: Seconds of work after which what was seen is kept in a file, so that no more is lost when the run is killed.
+KEEP_EVERY = 5.0
 
 
 def calibrate(
@@ -35,67 +29,125 @@ def calibrate(
     *,
     calib: str | Path,
     images: int | None = None,
-    method: str = "minmax",
+    method: str = "auto",
     output: str | Path | None = None,
     batch: int = 1,
     apart: Collection[Path] = (),
+    shard: str | None = None,
+    resume: bool = False,
+    runner: Literal["local", "ray"] = "local",
     progress: Progress = silent,
 ) -> Result:
-    """Measures the range of every tensor that INT8 may need, on the images under `calib`.
+    """Measures how the values of every tensor that INT8 may need are spread, on the images under `calib`, and chooses scales.
+
+    While it works it leaves FILE.partial beside the output every few seconds; `resume` goes on from there.
 
     Args:
         model: a model directory or its model.onnx; None takes the newest export under engines/.
         calib: a folder of images; sub-folders are read too, files that cannot be read are skipped and named in the notes.
         images: use so many, spread evenly over the sorted folder; None uses all.
-        method: how a scale follows from what was seen: "minmax".
+        method: how a scale follows from what was seen: "minmax", "percentile", "entropy", "mse", or "auto", which takes for each
+            tensor the one of the least squared quantization error.
         output: the scale file; default calibration/<name>.json.
         batch: images per run, where the network's batch is dynamic. Memory grows with it, not with the number of images.
         apart: images under `calib` that are not used, because they are to judge.
+        shard: "I/N" looks at every Nth image from the Ith on and writes histograms (calibration/<name>.IofN.safetensors) for `merge`.
+        resume: go on where a run of the same images that was killed left off.
+        runner: "local", or "ray" for parts on a Ray cluster (that of RAY_ADDRESS, else one started here), which sees the same paths.
         progress: called after each image.
 
     Raises:
         ArtifactError: there is no such model, or it has changed since its export.
         ImageError: no usable image, or images that contradict the network's input.
-        QuantError: the graph cannot be quantized, or the method is unknown.
+        QuantError: the graph cannot be quantized, the method, shard or runner is unknown, or what is to be resumed is another run's.
     """
     started = time.perf_counter()
+    part = _part(shard)
     source = exported.find(model)
-    if method not in METHODS:
-        raise QuantError(f"no calibration method is called {method!r}", f"take one of {', '.join(METHODS)}")
-    spec = _image_input(source)
-    found = find_images(Path(calib))
-    tensors = _tensors(source.model)
-    feed = _Feed(found, _spread([path for path in found.paths if path not in apart], images), source, spec, batch, progress)
-    out = Path(output) if output is not None else CALIBRATION / f"{source.manifest.name}.json"
+    scaling.check_method(method)
+    runners.check(runner)
+    work = _work(source, Path(calib), images, batch, part, apart)
+    suffix = f".{part[0]}of{part[1]}.safetensors" if part else ".json"
+    out = Path(output) if output is not None else scaling.CALIBRATION / f"{source.manifest.name}{suffix}"
     with replacing(out) as beside:  # made first: a place that cannot be written is said before the work, not after it
-        seen = streaming.observe(source.model, tensors, feed)
-        chosen = {name: ranges.choose(name, seen[name]) for name in tensors}
-        artifacts.write(_table(source, feed.used, method, {name: scale for name, (scale, _) in chosen.items()}), beside)
+        partial = out.with_name(f"{out.name}.partial")
+        seen, notes = _start(work, partial, resume)
+        _run(runner, work, seen, partial, progress)
+        if part:
+            seen.write(beside)
+        doubts = () if part else scaling.write(seen, method, beside, Path(calib))
+    partial.unlink(missing_ok=True)
     return Result(
         output=out,
         se_blocks=source.manifest.se_blocks,
-        images=len(feed.used),
+        images=len(seen.used),
         seconds=time.perf_counter() - started,
         peak_rss_mb=peak_rss_mb(),
-        notes=(*source.notes, *feed.notes(), *(note for _, note in chosen.values() if note)),
+        notes=(*source.notes, *notes, *scaling.remarks(seen, len(work.places), shard=part is not None), *doubts),
     )
 
 
-def _table(source: Exported, used: list[Path], method: str, tensors: dict[str, TensorScale]) -> Scales:
-    return Scales(
+def _part(shard: str | None) -> tuple[int, int] | None:
+    """(I, N) of "I/N"."""
+    if shard is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", shard)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise QuantError(f"{shard!r} is no shard", "write I/N with I from 1 to N, such as 1/4")
+    return int(found[1]), int(found[2])
+
+
+def _work(
+    source: Exported, calib: Path, images: int | None, batch: int, part: tuple[int, int] | None, apart: Collection[Path]
+) -> Work:
+    """The images to look at, and with what."""
+    spec = _image_input(source)
+    found = find_images(calib)
+    graph = onnx.load(source.model, load_external_data=False)
+    place.check(graph)
+    paths = _spread([path for path in found.paths if path not in apart], images)
+    job = Job(
         graph=source.manifest.model.sha256,
         preprocess=source.manifest.preprocess,
-        images=len(used),
-        images_sha256=scales.fingerprint(used),
-        method=method,
-        tensors=tensors,
+        name=source.manifest.name,
+        se_blocks=source.manifest.se_blocks,
+        total=len(paths),
+        listed=tally.listed([path.relative_to(calib).as_posix() for path in paths]),
+        tensors=tuple(sites.find(graph, outputs=True, blocks=True).tensors),
     )
+    first, step = part or (1, 1)
+    places = tuple(range(first - 1, len(paths), step))
+    if not places:
+        raise ImageError(f"shard {first}/{step} of {len(paths)} image(s) is empty", "take fewer shards")
+    return Work(job, source.model, spec, calib, tuple(paths), places, batch)
 
 
-def _tensors(model: Path) -> list[str]:
-    graph = onnx.load(model, load_external_data=False)
-    place.check(graph)
-    return list(sites.find(graph, outputs=True, blocks=True).tensors)
+def _start(work: Work, partial: Path, resume: bool) -> tuple[Tally, list[str]]:
+    """An empty tally, or what a killed run left in `partial`."""
+    if not resume:
+        return Tally(work.job), []
+    if not partial.is_file():
+        return Tally(work.job), [f"nothing to resume: there is no {partial}"]
+    seen = tally.read(partial)
+    if seen.job != work.job or not seen.done <= set(work.places):
+        raise QuantError(f"{partial} is of another model, other images or another shard", "leave --resume out to start anew")
+    return seen, [f"resumed after {len(seen.done)} of {len(work.places)} images"]
+
+
+def _run(runner: str, work: Work, seen: Tally, partial: Path, progress: Progress) -> None:
+    """Looks at those of the work's images that were not looked at yet; keeps what was seen on the way."""
+    total, kept = len(work.places), time.monotonic()
+
+    def grown(so_far: Tally) -> None:
+        nonlocal kept
+        if time.monotonic() - kept >= KEEP_EVERY:
+            so_far.write(partial)
+            kept = time.monotonic()
+        progress("calibrate", len(so_far.done), total)
+
+    progress("calibrate", len(seen.done), total)
+    rest = tuple(place for place in work.places if place not in seen.done)
+    runners.run(runner, work.only(rest), seen, grown)
 
 
 def _image_input(source: Exported) -> InputSpec:
@@ -117,54 +169,3 @@ def _spread(paths: list[Path], count: int | None) -> list[Path]:
     if count < 1:
         raise ImageError(f"{count} images are none", "use at least one with --images")
     return [paths[i * len(paths) // count] for i in range(count)]
-
-
-class _Feed:
-    """Batches for the network, read one at a time; remembers which images were used and how many were asked for."""
-
-    def __init__(self, found: Images, paths: list[Path], source: Exported, spec: InputSpec, batch: int, progress: Progress) -> None:
-        self.found, self.paths, self.spec, self.progress = found, paths, spec, progress
-        self.how = source.manifest.preprocess
-        fixed = spec.shape[0]
-        self.fixed = fixed if isinstance(fixed, int) else None
-        self.batch = self.fixed or batch
-        self.used: list[Path] = []
-
-    def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
-        waiting: list[NDArray[np.float32]] = []
-        self.progress("calibrate", 0, len(self.paths))
-        for path, pixels in self.found.read(self.how, self.paths):
-            _check_size(path, pixels, self.spec)
-            self.used.append(path)
-            if waiting and (len(waiting) == self.batch or pixels.shape != waiting[0].shape):
-                yield self._stacked(waiting)
-                waiting = []
-            waiting.append(pixels)
-            self.progress("calibrate", len(self.used) + len(self.found.skipped), len(self.paths))
-        if not waiting:
-            raise ImageError(f"none of the {len(self.paths)} images under {self.found.root} can be read", "give readable images")
-        yield self._stacked(waiting)
-
-    def _stacked(self, images: list[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
-        """A batch; where the network's is fixed, the last image is repeated to fill it, which no range notices."""
-        missing = (self.fixed or len(images)) - len(images)
-        return {self.spec.name: np.stack(images + images[-1:] * missing).astype(self.spec.dtype, copy=False)}
-
-    def notes(self) -> tuple[str, ...]:
-        """How many images were used, skipped and why."""
-        skipped, used = self.found.skipped, len(self.used)
-        said = [f"calibrated on {used} image(s)" + (f", fewer than {FEW}: ranges may be too narrow" if used < FEW else "")]
-        if skipped:
-            reasons = [name + reason.removeprefix(str(self.found.root / name)) for name, reason in skipped.items()]
-            more = f" and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
-            said.append(f"skipped {len(reasons)} of {len(self.paths)} images: {'; '.join(reasons[:NAMED])}{more}")
-        return tuple(said)
-
-
-def _check_size(path: Path, pixels: NDArray[np.float32], spec: InputSpec) -> None:
-    wanted = spec.shape[1:]
-    if any(isinstance(want, int) and want != size for want, size in zip(wanted, pixels.shape, strict=True)):
-        raise ImageError(
-            f"{path} is {'x'.join(map(str, pixels.shape))} after preprocessing, {spec.name} takes {'x'.join(map(str, wanted))}",
-            "export with the right --resize and --crop",
-        )

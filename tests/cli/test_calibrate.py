@@ -39,7 +39,19 @@ def test_json_is_one_object_of_the_contract() -> None:
     assert (result["output"], result["images"], result["se_blocks"], result["precision"]) == ("s.json", 2, 2, None)
 
 
-@pytest.mark.parametrize("words", [[], ["--calib", "imgs", "--images", "0"], ["--calib", "imgs", "--images", "many"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--calib", "imgs", "--images", "0"],
+        ["--calib", "imgs", "--images", "many"],
+        ["--calib", "imgs", "--runner", "dask"],
+        ["engines/small", "engines/small", "--calib", "imgs"],
+        ["--merge"],
+        ["a", "b", "--merge", "--calib", "imgs"],
+        ["a", "b", "--merge", "--resume"],
+    ],
+)
 def test_wrong_usage_is_2(words: list[str]) -> None:
     assert CliRunner().invoke(app, ["calibrate", *words]).exit_code == 2
 
@@ -48,8 +60,14 @@ def test_wrong_usage_is_2(words: list[str]) -> None:
     ("words", "line"),
     [
         (["--calib", "none"], "error: no folder none; name a folder of images\n"),
+        (["--calib", "imgs", "--shard", "3/2"], "error: '3/2' is no shard; write I/N with I from 1 to N, such as 1/4\n"),
+        (["--merge", "a", "-o", "s.json"], "error: no file a; write it with `se-deploy calibrate --shard I/N`\n"),
+        (["--merge", "imgs/000.png"], "error: imgs/000.png is no histogram file; write it with `se-deploy calibrate --shard I/N`\n"),
         (["nothing", "--calib", "imgs"], "error: no model nothing; run `se-deploy export SOURCE` first\n"),
-        (["--calib", "imgs", "--method", "median"], "error: no calibration method is called 'median'; take one of minmax\n"),
+        (
+            ["--calib", "imgs", "--method", "median"],
+            "error: no calibration method is called 'median'; take one of auto, minmax, percentile, entropy, mse\n",
+        ),
     ],
 )
 def test_a_users_error_is_one_line_and_1(words: list[str], line: str) -> None:
@@ -62,3 +80,16 @@ def test_a_users_error_is_one_line_and_1(words: list[str], line: str) -> None:
 def test_help_shows_examples() -> None:
     done = CliRunner().invoke(app, ["calibrate", "--help"])
     assert "se-deploy calibrate engines/se_resnet50 --calib imgs/ --images 200" in done.stdout
+
+
+def test_shards_merge_to_the_file_of_one_run() -> None:
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(app, ["calibrate", *words], catch_exceptions=False)
+        assert done.exit_code == 0, done.stderr
+        return done.stdout
+
+    run("--calib", "imgs", "-o", "whole.json")
+    assert [run("--calib", "imgs", "--shard", f"{i}/2", "-o", f"{i}.safetensors") for i in (1, 2)] == ["1.safetensors\n", "2.safetensors\n"]
+    assert run("--merge", "1.safetensors", "2.safetensors", "-o", "merged.json") == "merged.json\n"
+    assert Path("merged.json").read_bytes() == Path("whole.json").read_bytes()
+    assert "merge" in CliRunner().invoke(app, ["calibrate", "--help"]).stdout

@@ -29,12 +29,13 @@ def test_an_observer_that_saw_nothing_merges_away() -> None:
     one, none = seen(np.float32([1, -2, np.nan])), Observer()
     one.merge(none)
     none.merge(one)
-    assert one == none == Observer(-2.0, 1.0, 1)
+    assert one == none == seen(np.float32([1, -2, np.nan]))
+    assert (one.min, one.max, one.nonfinite) == (-2.0, 1.0, 1)
 
 
 def test_minmax_scale_is_exact() -> None:
     scale, note = ranges.choose("t", seen(np.float32([-3, 2])))
-    assert (scale, note) == (TensorScale(min=-3, max=2, scale=3 / 127), None)
+    assert (scale, note) == (TensorScale(min=-3, max=2, scale=3 / 127, method="minmax"), None)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def measured(model: Path, folder: Path, **options: object) -> tuple[Scales, tupl
 
 
 def test_scales_are_those_of_the_images(model: Path, folder: Path) -> None:
-    table, notes = measured(model, folder)
+    table, notes = measured(model, folder, method="minmax")
     pixels = np.stack([images.preprocess(images.decode(p), exports.HOW) for p in sorted(folder.iterdir())])
     values = run(small.network(), pixels, "se", "silu", "dw_out")[1:]
     assert list(table.tensors) == small.MEASURED
@@ -277,7 +277,7 @@ def test_a_missing_model_is_refused(tmp_path: Path, folder: Path) -> None:
 
 
 def test_an_unknown_method_is_refused(model: Path, folder: Path) -> None:
-    with pytest.raises(QuantError, match="no calibration method is called 'median'; take one of minmax"):
+    with pytest.raises(QuantError, match="no calibration method is called 'median'; take one of auto, minmax, percentile, entropy, mse"):
         measured(model, folder, method="median")
 
 
@@ -316,3 +316,8 @@ def test_a_place_that_cannot_be_written_is_said(model: Path, folder: Path) -> No
     (model / "file").touch()
     with pytest.raises(ArtifactError, match="cannot write .*file/s.json"):
         calibrate(model, calib=folder, output=model / "file" / "s.json")
+
+
+def test_a_folder_is_no_scale_file(model: Path, folder: Path) -> None:
+    with pytest.raises(ArtifactError, match="cannot write .*imgs: it is a folder; name a file with -o"):
+        calibrate(model, calib=folder, output=folder)

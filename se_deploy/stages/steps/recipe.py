@@ -19,7 +19,7 @@ from se_deploy.stages.steps.lines import Lined, load
 #: Words of a stage that `run` sets itself.
 _OURS = {
     "export": {"output", "force", "progress"},
-    "calibrate": {"model", "output", "progress"},
+    "calibrate": {"model", "output", "shard", "resume", "progress"},
     "build": {"model", "fp32", "fp16", "int8", "calib", "scales", "backend", "output", "force", "progress"},
     "bench": {"engines", "batch", "progress"},
     "package": {"engine", "force", "progress"},
