@@ -1,4 +1,7 @@
-"""What a device can move and compute, as its maker publishes it, and what the plugin's chooser of roads asks of it."""
+"""What a device can move and compute, as its maker publishes it, and what the plugin's chooser of roads asks of it.
+
+The figures were written down from memory of the documents named; check one before you rely on it.
+"""
 
 from __future__ import annotations
 
