@@ -1,8 +1,9 @@
 """Which of NVIDIA's Triton containers carries which TensorRT.
 
-To be held against NVIDIA's own table, the Deep Learning Frameworks Support Matrix (docs.nvidia.com/deeplearning/frameworks), which
-could not be read when this was written. Seen in public repositories that name both: 24.07, 24.08, 24.12, 25.06, 25.08, 25.11, 25.12 (25.03 is named with
-10.8, too). The others are from memory. ONNX Runtime's: docs/introduction/compatibility.md in triton-inference-server/server.
+To be held against NVIDIA's own table, the Deep Learning Frameworks Support Matrix (docs.nvidia.com/deeplearning/frameworks),
+which could not be read when this was written. Seen in public repositories that name both: 24.07, 24.08, 24.12, 25.06, 25.08, 25.11
+and 25.12 (25.03 is named with 10.8, too). The others are from memory. ONNX Runtime's: docs/introduction/compatibility.md in
+triton-inference-server/server.
 """
 
 from __future__ import annotations
