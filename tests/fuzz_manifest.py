@@ -6,6 +6,7 @@ python tests/fuzz_manifest.py [libFuzzer options, such as -max_total_time=60]
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import random
 import sys
@@ -82,9 +83,9 @@ def change(tree: object, dice: random.Random) -> None:
             if dice.random() < 0.1:
                 del tree[key]
             elif isinstance(tree, list) and dice.random() < 0.2:
-                tree.append(below)
+                tree.append(copy.deepcopy(below))
             else:
-                tree[key] = dice.choice(VALUES)
+                tree[key] = copy.deepcopy(dice.choice(VALUES))
             return
         tree = below
 
