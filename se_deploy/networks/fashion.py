@@ -92,7 +92,12 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> Path:
     images, labels = read("train")
     chosen = np.random.default_rng(recipe.seed).permutation(len(images))[: recipe.images]
     pixels = (torch.from_numpy(images[chosen].astype(np.float32)) / 255 - MEAN)[:, None] / STD
-    _fit(network, pixels, torch.from_numpy(labels[chosen].astype(np.int64)), recipe, progress)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so that a recipe's weights do not depend on the number of cores
+    try:
+        _fit(network, pixels, torch.from_numpy(labels[chosen].astype(np.int64)), recipe, progress)
+    finally:
+        torch.set_num_threads(threads)
     with replacing(checkpoint) as beside:
         torch.save(_saved(network), beside)
     return checkpoint
