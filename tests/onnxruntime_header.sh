@@ -10,7 +10,10 @@ if [ ! -f "$place/$header/onnxruntime_c_api.h" ]; then
     trap 'rm -rf "$work"' EXIT
     mkdir -p "$work"/lists/partial "$work"/cache/archives/partial "$work"/root
     key=/usr/share/keyrings/debian-archive-keyring.gpg
-    echo "deb [signed-by=$key] http://deb.debian.org/debian trixie main" >"$work/sources.list"
+    # The mirror that this machine has its own packages from.
+    mirror=$(grep -rhoE '^(URIs:|deb ).*https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null |
+        grep -oE 'https?://[^ ]+' | sed -n 1p || true)
+    echo "deb [signed-by=$key] $mirror trixie main" >"$work/sources.list"
     apt=(-q -o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$work/lists"
         -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root)
     apt-get "${apt[@]}" update >&2
