@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -213,6 +214,34 @@ class Rejection(Record):
     node: str
     id: str
     reason: str
+
+
+@dataclass(frozen=True)
+class NodeWork:
+    """A node outside SE blocks; elements of what it reads (weights apart) and writes, multiply-adds."""
+
+    name: str
+    kind: Literal["layer", "pointwise", "other"]
+    read: int
+    weights: int
+    written: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class BlockWork:
+    """An SE block. `positions` are those of a map; `followed` says that an elementwise operator stands behind the block that a runtime
+    could compute with its scaling, `read_elsewhere` that something else reads the block's output, too."""
+
+    name: str
+    channels: int
+    reduced: int | None
+    positions: int
+    residual: bool
+    skip: bool
+    epilogue: bool
+    followed: bool
+    read_elsewhere: bool
 
 
 class Report(Record):

@@ -8,6 +8,7 @@ from typing import Literal
 
 from onnx import ModelProto
 
+from se_deploy.artifacts import BlockWork, NodeWork
 from se_deploy.graph import shapes
 from se_deploy.graph.cost import Counter, input_sizes
 from se_deploy.graph.curves import ELEMENTWISE
@@ -18,34 +19,6 @@ from se_deploy.graph.view import Node
 #: Operators that every runtime takes along with the layer before them where that is their only reader.
 _POINTWISE = ELEMENTWISE | {"Add", "Mul", "Sub", "Div", "BatchNormalization", "Identity", "Cast", "Dropout", "HardSwish", "Mish", "Gelu"}
 _FREE = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Shape", "Constant", "Identity", "Dropout"})
-
-
-@dataclass(frozen=True)
-class NodeWork:
-    """A node outside SE blocks; elements of what it reads (weights apart) and writes, multiply-adds."""
-
-    name: str
-    kind: Literal["layer", "pointwise", "other"]
-    read: int
-    weights: int
-    written: int
-    macs: int
-
-
-@dataclass(frozen=True)
-class BlockWork:
-    """An SE block. `positions` are those of a map; `followed` says that an elementwise operator stands behind the block that a runtime
-    could compute with its scaling, `read_elsewhere` that something else reads the block's output, too."""
-
-    name: str
-    channels: int
-    reduced: int | None
-    positions: int
-    residual: bool
-    skip: bool
-    epilogue: bool
-    followed: bool
-    read_elsewhere: bool
 
 
 @dataclass(frozen=True)

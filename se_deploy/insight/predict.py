@@ -13,39 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from se_deploy.artifacts import Precision, Record
+from se_deploy.artifacts import BlockWork, NodeWork, Precision, Record
 from se_deploy.insight import roads
 from se_deploy.insight.devices import LAUNCH, Device
 from se_deploy.insight.roads import Shape
 
 ELEMENT: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
-
-
-@dataclass(frozen=True)
-class Block:
-    """What is counted of an SE block (`graph.work` says what each field is)."""
-
-    name: str
-    channels: int
-    reduced: int | None
-    positions: int
-    residual: bool
-    skip: bool
-    epilogue: bool
-    followed: bool
-    read_elsewhere: bool
-
-
-@dataclass(frozen=True)
-class Node:
-    """What is counted of another node, per image."""
-
-    name: str
-    kind: str
-    read: int
-    weights: int
-    written: int
-    macs: int
 
 
 class Side(Record):
@@ -89,13 +62,13 @@ class CostReport(Record):
 
 @dataclass(frozen=True)
 class _Both:
-    block: Block
+    block: BlockWork
     road: str | None
     fused: Side
     unfused: Side
 
 
-def predict(blocks: Sequence[Block], nodes: Sequence[Node], device: Device, precision: Precision, batch: int) -> CostReport:
+def predict(blocks: Sequence[BlockWork], nodes: Sequence[NodeWork], device: Device, precision: Precision, batch: int) -> CostReport:
     """The report; it is a model, and nothing was run."""
     both = [_both(block, device, precision, batch) for block in blocks]
     network = 1e6 * sum(_seconds(node, device, precision, batch) for node in nodes)
@@ -117,7 +90,7 @@ def predict(blocks: Sequence[Block], nodes: Sequence[Node], device: Device, prec
     )
 
 
-def saved_us(block: Block, device: Device, precision: Precision, batch: int) -> float:
+def saved_us(block: BlockWork, device: Device, precision: Precision, batch: int) -> float:
     """What folding a block away saves, predicted: its cost as it is best there, less the addition and the activation, which stay."""
     both = _both(block, device, precision, batch)
     total = batch * block.channels * block.positions * ELEMENT[precision]
@@ -157,7 +130,7 @@ def _launches(fewer: int) -> str:
     return f"{abs(fewer)} launch{'es' * (abs(fewer) > 1)} {'fewer' if fewer > 0 else 'more'}"
 
 
-def _both(block: Block, device: Device, precision: Precision, batch: int) -> _Both:
+def _both(block: BlockWork, device: Device, precision: Precision, batch: int) -> _Both:
     element = ELEMENT[precision]
     shape = Shape(batch, block.channels, block.reduced, block.positions, element, block.residual)
     operations = _operations(block, batch)
@@ -178,12 +151,12 @@ def _both(block: Block, device: Device, precision: Precision, batch: int) -> _Bo
     return _Both(block, moved.road, fused, side(*_unfused(block, shape, device)))
 
 
-def _vectors(block: Block, shape: Shape) -> int:
+def _vectors(block: BlockWork, shape: Shape) -> int:
     """Elements that pass between the kernels of an unfused block: pooled, hidden and gates, written and read."""
     return 2 * shape.n * (2 * block.channels + (block.reduced or 0))
 
 
-def _unfused(block: Block, shape: Shape, device: Device) -> tuple[int, int]:
+def _unfused(block: BlockWork, shape: Shape, device: Device) -> tuple[int, int]:
     """Bytes and launches as TensorRT makes them."""
     total = shape.n * shape.image
     x = total if total <= device.cache // 2 else 2 * total
@@ -192,7 +165,7 @@ def _unfused(block: Block, shape: Shape, device: Device) -> tuple[int, int]:
     return x + total * block.residual + total + weights + _vectors(block, shape) * shape.element, 2 + layers
 
 
-def _on_cpu(block: Block, shape: Shape) -> tuple[int, int]:
+def _on_cpu(block: BlockWork, shape: Shape) -> tuple[int, int]:
     """Bytes and kernels of a runtime that takes operator by operator: pool, FCs, Mul, Add, activation."""
     total = shape.n * shape.image
     maps = 1 + 2 + (3 if block.skip else 0) + (2 if block.epilogue else 0)
@@ -201,7 +174,7 @@ def _on_cpu(block: Block, shape: Shape) -> tuple[int, int]:
     return maps * total + shape.weights + _vectors(block, shape) * shape.element, kernels
 
 
-def _operations(block: Block, batch: int) -> int:
+def _operations(block: BlockWork, batch: int) -> int:
     """Sums of the pool, products and sums of the FCs, a product an element, a sum for the skip, one for the activation."""
     columns = block.channels if block.reduced is None else block.reduced
     layers = 1 if block.reduced is None else 2
@@ -209,7 +182,7 @@ def _operations(block: Block, batch: int) -> int:
     return batch * (per_element * block.channels * block.positions + 2 * layers * block.channels * columns)
 
 
-def _seconds(node: Node, device: Device, precision: Precision, batch: int) -> float:
+def _seconds(node: NodeWork, device: Device, precision: Precision, batch: int) -> float:
     """A layer by the roofline; a pointwise operator goes along with the layer before it, but for a second operand that it reads."""
     element = ELEMENT[precision]
     if node.kind == "pointwise":

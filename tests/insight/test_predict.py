@@ -8,15 +8,16 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import se_deploy
 from se_deploy import op
+from se_deploy.artifacts import BlockWork
 from se_deploy.errors import BackendError, ExportError
 from se_deploy.graph.find import find
 from se_deploy.graph.fuse import fuse
 from se_deploy.insight.devices import DEVICES, LAUNCH, device
-from se_deploy.insight.predict import Block, predict, saved_us
+from se_deploy.insight.predict import predict, saved_us
 from se_deploy.stages.steps.costs import predicted
 from tests.graph.exported import exported
 
-BLOCK = Block("se", 256, 16, 56 * 56, residual=True, skip=True, epilogue=True, followed=False, read_elsewhere=True)
+BLOCK = BlockWork("se", 256, 16, 56 * 56, residual=True, skip=True, epilogue=True, followed=False, read_elsewhere=True)
 
 
 def test_bytes_of_a_block_are_those_counted_by_hand() -> None:
@@ -52,7 +53,7 @@ def test_on_a_cpu_nothing_changes() -> None:
 
 
 def test_weights_in_fp32_make_a_late_block_lose_and_clusters_make_it_win() -> None:
-    late = Block("late", 2048, 128, 49, residual=True, skip=True, epilogue=True, followed=False, read_elsewhere=True)
+    late = BlockWork("late", 2048, 128, 49, residual=True, skip=True, epilogue=True, followed=False, read_elsewhere=True)
     small = predict([late], [], device("sm_89"), "fp16", 8).blocks[0]
     assert not small.fuse
     assert "FP32" in small.why

@@ -10,9 +10,7 @@ from se_deploy.artifacts import Precision
 from se_deploy.graph.find import Found
 from se_deploy.graph.work import work
 from se_deploy.insight.devices import device
-from se_deploy.insight.predict import Block, CostReport, Node, predict, saved_us
-
-__all__ = ["Precision", "predicted", "savings"]
+from se_deploy.insight.predict import CostReport, predict, saved_us
 
 
 def predicted(
@@ -24,8 +22,7 @@ def predicted(
         BackendError: no device is known for the target.
     """
     counted = work(model, found, sizes)
-    blocks, nodes = [Block(**vars(block)) for block in counted.blocks], [Node(**vars(node)) for node in counted.nodes]
-    return predict(blocks, nodes, device(target), precision, batch)
+    return predict(counted.blocks, counted.nodes, device(target), precision, batch)
 
 
 def savings(
@@ -36,5 +33,4 @@ def savings(
     Raises:
         BackendError: no device is known for the target.
     """
-    blocks = (Block(**vars(block)) for block in work(model, found, sizes).blocks)
-    return {block.name: saved_us(block, device(target), precision, batch) for block in blocks}
+    return {block.name: saved_us(block, device(target), precision, batch) for block in work(model, found, sizes).blocks}
