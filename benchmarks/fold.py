@@ -1,7 +1,7 @@
-"""SE's cost on a CPU before and after folding, in one run, on every CPU backend that works here: `python benchmarks/fold.py [--quick]`.
+"""SE's cost on a CPU before and after folding, in one run, on every CPU backend that works here: `python -m benchmarks.fold [--quick]`.
 
 Networks: seresnet50 at 224x224 with random weights (gates of about 0.5; timm's resnet50 is the same without SE), the demo's SE-ResNet-18 on
-handwritten digits, and an SE-ResNet on Fashion-MNIST (recipes in the package; trained ones are kept in the user's cache). The trained ones
+handwritten digits, and an SE-ResNet on Fashion-MNIST (benchmarks/fashion.py; trained ones are kept in the user's cache). The trained ones
 are folded on training images with --max-drop 0.5 and judged on the test images. "Without SE" is for them the network whose gates are all 1.
 
 The SE tax is the median latency, batch 1, over that of the network without SE, measured in turns. Aim: at most +2 % after folding (the
@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 import se_deploy
+from benchmarks import fashion
 from se_deploy import backends
 from se_deploy.errors import BackendError
 from se_deploy.graph.find import find
 from se_deploy.graph.fold import fold
 from se_deploy.graph.read import read, write
 from se_deploy.images import find_images
-from se_deploy.networks import demo, fashion
+from se_deploy.networks import demo
 from se_deploy.stages.demo import draw_digits
 from se_deploy.stages.steps import exported, gates, pictures
 from se_deploy.verify.intervals import ratio

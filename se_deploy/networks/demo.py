@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import timm
 import torch
-from torch import nn
 
 from se_deploy.artifacts import Progress, silent
 from se_deploy.images import Images, decode
+from se_deploy.networks.training import Schedule, fit, shifted
 
 ARCH = "seresnet18"
 SIZE = 32
@@ -27,20 +27,7 @@ def train(images: Images, checkpoint: Path, *, seed: int = 0, progress: Progress
     torch.manual_seed(seed)
     network = timm.create_model(ARCH, num_classes=len(images.classes or ()))
     pixels, labels = _tensors(images)
-    steps = EPOCHS * -(-len(pixels) // BATCH)
-    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
-    network.train()
-    done = 0
-    for _ in range(EPOCHS):
-        for chosen in torch.split(torch.randperm(len(pixels)), BATCH):
-            loss = nn.functional.cross_entropy(network(_shifted(pixels[chosen])), labels[chosen], label_smoothing=0.1)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            done += 1
-            progress("train the demo network", done, steps)
+    fit(network, pixels, labels, Schedule(EPOCHS, BATCH, 2e-3, 0.1), shifted, progress, "train the demo network")
     torch.save(
         {
             "state_dict": network.state_dict(),
@@ -61,9 +48,3 @@ def _tensors(images: Images) -> tuple[torch.Tensor, torch.Tensor]:
     pixels = np.stack([np.asarray(decode(path), np.float32) for path in images.paths]).transpose(0, 3, 1, 2)
     normalised = (torch.from_numpy(pixels) / 255 - MEAN[0]) / STD[0]
     return normalised, torch.tensor([images.class_of(path) for path in images.paths])
-
-
-def _shifted(batch: torch.Tensor) -> torch.Tensor:
-    """The batch moved by up to 2 pixels, the border repeated."""
-    y, x = (int(v) for v in torch.randint(0, 5, (2,)))
-    return nn.functional.pad(batch, (2, 2, 2, 2), mode="replicate")[:, :, y : y + SIZE, x : x + SIZE]

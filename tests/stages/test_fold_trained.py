@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import se_deploy
+from benchmarks import fashion
 from se_deploy.images import find_images
-from se_deploy.networks import demo, fashion
+from se_deploy.networks import demo
 from se_deploy.stages.demo import draw_digits
 
 MAX_DROP = 0.5

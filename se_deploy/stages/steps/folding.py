@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from se_deploy.artifacts import Progress
+from se_deploy.artifacts import Precision, Progress
 from se_deploy.errors import CheckFailed, FoldError
 from se_deploy.graph.cost import cost
 from se_deploy.graph.find import find
@@ -130,7 +130,7 @@ def _sizes(job: Job) -> dict[str, tuple[int, ...]]:
     return {spec.name: (spec.min[0], *spec.opt[1:]) for spec in job.source.manifest.inputs}
 
 
-def _precision(job: Job) -> costs.Precision:
+def _precision(job: Job) -> Precision:
     return "fp32" if job.target == "cpu" else "fp16"
 
 

@@ -22,6 +22,7 @@ from torch import nn
 from se_deploy.artifacts import Progress, silent
 from se_deploy.errors import LoadError
 from se_deploy.files import replacing
+from se_deploy.networks.training import Schedule, fit, shifted
 from se_deploy.networks.zoo.resnet_cifar import ResNetCifar
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -95,7 +96,8 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> Path:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # so that a recipe's weights do not depend on the number of cores
     try:
-        _fit(network, pixels, torch.from_numpy(labels[chosen].astype(np.int64)), recipe, progress)
+        how = Schedule(recipe.epochs, BATCH, recipe.rate, 0.05)
+        fit(network, pixels, torch.from_numpy(labels[chosen].astype(np.int64)), how, _moved, progress, "train on Fashion-MNIST")
     finally:
         torch.set_num_threads(threads)
     with replacing(checkpoint) as beside:
@@ -116,25 +118,7 @@ def _saved(network: nn.Module) -> dict[str, Any]:
     }
 
 
-def _fit(network: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, recipe: Recipe, progress: Progress) -> None:
-    steps = recipe.epochs * -(-len(pixels) // BATCH)
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=recipe.rate, total_steps=steps)
-    network.train()
-    done = 0
-    for _ in range(recipe.epochs):
-        for batch in torch.split(torch.randperm(len(pixels)), BATCH):
-            loss = nn.functional.cross_entropy(network(_moved(pixels[batch])), labels[batch], label_smoothing=0.05)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            done += 1
-            progress("train on Fashion-MNIST", done, steps)
-
-
 def _moved(batch: torch.Tensor) -> torch.Tensor:
     """The batch shifted by up to two pixels, half the time mirrored."""
-    y, x = (int(v) for v in torch.randint(0, 5, (2,)))
-    moved = nn.functional.pad(batch, (2, 2, 2, 2), mode="replicate")[:, :, y : y + 28, x : x + 28]
+    moved = shifted(batch)
     return moved.flip(3) if int(torch.randint(0, 2, ())) else moved
