@@ -10,14 +10,15 @@ from typing import Literal
 
 import onnx
 
-from se_deploy.artifacts import InputSpec, Progress, Result, peak_rss_mb, silent
+from se_deploy.artifacts import Progress, Result, peak_rss_mb, silent
 from se_deploy.errors import ImageError, QuantError
 from se_deploy.files import replacing
-from se_deploy.images import check_channels, find_images
+from se_deploy.images import find_images
 from se_deploy.quant import place, sites, tally
 from se_deploy.quant.tally import Job, Tally
 from se_deploy.stages.steps import exported, runners, scaling
 from se_deploy.stages.steps.exported import Exported
+from se_deploy.stages.steps.inputs import image_input
 from se_deploy.stages.steps.observing import Work
 
 #: Seconds of work after which what was seen is kept in a file, so that no more is lost when the run is killed.
@@ -101,7 +102,7 @@ def _work(
     source: Exported, calib: Path, images: int | None, batch: int, part: tuple[int, int] | None, apart: Collection[Path]
 ) -> Work:
     """The images to look at, and with what."""
-    spec = _image_input(source)
+    spec = image_input(source.manifest.inputs, source.manifest.preprocess, _refused)
     found = find_images(calib)
     graph = onnx.load(source.model, load_external_data=False)
     place.check(graph)
@@ -150,16 +151,8 @@ def _run(runner: str, work: Work, seen: Tally, partial: Path, progress: Progress
     runners.run(runner, work.only(rest), seen, grown)
 
 
-def _image_input(source: Exported) -> InputSpec:
-    """The network's one image input, its channels checked against the preprocessing."""
-    inputs = source.manifest.inputs
-    if len(inputs) != 1 or len(inputs[0].shape) != 4:
-        shapes = ", ".join(f"{i.name} {list(i.shape)}" for i in inputs)
-        raise QuantError(f"the network's inputs ({shapes}) are not one batch of images", "calibrating takes (N, C, H, W)")
-    channels = inputs[0].shape[1]
-    if isinstance(channels, int):
-        check_channels(source.manifest.preprocess, channels)
-    return inputs[0]
+def _refused(takes: str) -> QuantError:
+    return QuantError(f"the network's inputs ({takes}) are not one batch of images", "calibrating takes (N, C, H, W)")
 
 
 def _spread(paths: list[Path], count: int | None) -> list[Path]:

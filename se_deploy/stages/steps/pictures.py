@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from se_deploy.artifacts import InputSpec
 from se_deploy.backends import Runner
-from se_deploy.errors import ImageError
-from se_deploy.images import Images, check_channels, find_images
+from se_deploy.images import Images, find_images
 from se_deploy.stages.steps.exported import Exported
+from se_deploy.stages.steps.inputs import image_input, without_data
 from se_deploy.verify.rows import in_batches
 from se_deploy.verify.samples import Chunk, Pictures
 
@@ -29,25 +28,10 @@ def pictures(source: Exported, data: str | Path) -> Pictures:
     Raises:
         ImageError: there is none, or the network does not take one batch of images with these colours.
     """
-    spec = image_input(source)
+    manifest = source.manifest
+    spec = image_input(manifest.inputs, manifest.preprocess, without_data(source.model))
     images = find_images(Path(data))
-    return Pictures(images, images.paths, labels_of(images), spec, source.manifest.preprocess)
-
-
-def image_input(source: Exported) -> InputSpec:
-    """The network's one image input, its channels checked against the preprocessing.
-
-    Raises:
-        ImageError: it takes something else.
-    """
-    inputs = source.manifest.inputs
-    if len(inputs) != 1 or len(inputs[0].shape) != 4:
-        shapes = ", ".join(f"{i.name} {list(i.shape)}" for i in inputs)
-        raise ImageError(f"{source.model} takes {shapes}, not one batch of images (N, C, H, W)", "leave --data out")
-    channels = inputs[0].shape[1]
-    if isinstance(channels, int):
-        check_channels(source.manifest.preprocess, channels)
-    return inputs[0]
+    return Pictures(images, images.paths, labels_of(images), spec, manifest.preprocess)
 
 
 def labels_of(images: Images) -> dict[Path, int]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from se_deploy.artifacts import EngineManifest
 from se_deploy.errors import ImageError
-from se_deploy.images import Images, check_channels, find_images
+from se_deploy.images import Images, find_images
 from se_deploy.stages.steps.engines import Built
+from se_deploy.stages.steps.inputs import image_input, without_data
 from se_deploy.verify.accuracy import Task
 from se_deploy.verify.classes import class_scores
 from se_deploy.verify.labels import by_csv, by_folder, listed
@@ -62,12 +63,7 @@ def choose(engine: Built, reference: Reference, wanted: Wanted) -> Chosen:
     if wanted.data is None and wanted.labels is None and wanted.pairs is None:
         count = len(reference.probes)
         return Chosen(reference.probes, task, [f"accuracy is on the {count} probe inputs of the export; real images tell more: --data DIR"])
-    if len(manifest.inputs) != 1 or len(manifest.inputs[0].shape) != 4:
-        shapes = ", ".join(f"{i.name} {list(i.shape)}" for i in manifest.inputs)
-        raise ImageError(f"{engine.path} takes {shapes}, not one batch of images (N, C, H, W)", "leave --data out")
-    spec = manifest.inputs[0]
-    if isinstance(spec.shape[1], int):
-        check_channels(manifest.preprocess, spec.shape[1])
+    spec = image_input(manifest.inputs, manifest.preprocess, without_data(engine.path))
     (images, known, notes), pairs = _images(manifest, wanted)
     return Chosen(Pictures(images, images.paths, known, spec, manifest.preprocess, _workers()), task, notes, pairs)
 
