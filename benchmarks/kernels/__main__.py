@@ -53,14 +53,7 @@ def row(library: Any, network: shapes.Network, block: shapes.Block, dtype: str, 
     """Measures one node both ways."""
     int8 = dtype == "int8"
     variant = op.Variant(network.act, network.gate, "add" if network.residual else "none", "relu" if network.residual else "none", int8)
-    numbers = {
-        "alpha": network.alpha,
-        "beta": 0.5,
-        "x_scale": blocks.X_SCALE,
-        "residual_scale": blocks.RESIDUAL_SCALE,
-        "y_scale": blocks.Y_SCALE,
-    }
-    node = native.node_of(variant, dtype, batch, block.c, block.r, block.height * block.width, numbers)
+    node = native.node_of(variant, dtype, batch, block.c, block.r, block.height * block.width, blocks.attributes(network))
     size = batch * block.c * block.height * block.width * (1 if int8 else 2)
     moved = size * (3 if network.residual else 2)
     sets = [drawn(block, dtype, batch, network.residual, seed) for seed in range(max(2, -(-3 * l2_bytes() // moved)))]

@@ -15,6 +15,12 @@ X_SCALE, RESIDUAL_SCALE, Y_SCALE = 0.03, 0.04, 0.05
 ACTS = {"relu": F.relu, "silu": F.silu}
 
 
+def attributes(network: Network) -> dict[str, float]:
+    """What the node's attributes are; a variant takes those that it has."""
+    scales = {"x_scale": X_SCALE, "residual_scale": RESIDUAL_SCALE, "y_scale": Y_SCALE}
+    return {"alpha": network.alpha, "beta": 0.5} | scales
+
+
 def block(network: Network, int8: bool) -> Callable[[dict[str, Any]], Any]:
     """A function of the tensors by name (as the node's inputs, x of four dimensions) that returns y."""
 

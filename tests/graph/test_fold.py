@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from se_deploy import op
 from se_deploy.graph.fold import fold
-from se_deploy.graph.narrow import Channels, narrow
+from se_deploy.graph.narrow import Channels, Narrowed, narrow
 
 C, R, OUT = 8, 4, 6
 #: What stands between the convolution and the block, and where the factor has to go then.
@@ -177,11 +177,8 @@ def test_hidden_units_that_only_constant_channels_read_go() -> None:
     np.testing.assert_allclose(answers(made.model, 7)[0], answers(model, 7)[0], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("between", "depthwise"), list(itertools.product(("", "Relu", "SiLU", "HardSwish", "BatchNormalization"), (False, True)))
-)
-def test_dead_channels_go_on_both_sides(between: str, depthwise: bool) -> None:
-    net = Net(op.Variant(epilogue="relu"), between, depthwise=depthwise)
+def without_dead(net: Net) -> tuple[ModelProto, Narrowed]:
+    """The network whose SOME channels are dead and unseen by W1, and what it is narrowed to."""
     net.tensors["se.w1"][:, SOME] = 0
     model = net.hold(np.full(C, 1e-30, np.float32), SOME)
     for tensor in model.graph.initializer:
@@ -189,6 +186,15 @@ def test_dead_channels_go_on_both_sides(between: str, depthwise: bool) -> None:
             tensor.CopyFrom(numpy_helper.from_array(net.tensors["se.w1"], "se.w1"))
     made = narrow(model, "se", Channels(np.where(SOME, 0, GATE).astype(np.float32), SOME, np.ones(C, np.float32)))
     assert made is not None
+    return model, made
+
+
+@pytest.mark.parametrize(
+    ("between", "depthwise"), list(itertools.product(("", "Relu", "SiLU", "HardSwish", "BatchNormalization"), (False, True)))
+)
+def test_dead_channels_go_on_both_sides(between: str, depthwise: bool) -> None:
+    net = Net(op.Variant(epilogue="relu"), between, depthwise=depthwise)
+    model, made = without_dead(net)
     assert made.removed == SOME.sum() == 3
     dims = {t.name: list(t.dims) for t in made.model.graph.initializer}
     sizes = {node.name: dims[node.input[1]] for node in made.model.graph.node if node.op_type == "Conv"}
@@ -214,13 +220,7 @@ def test_what_a_dead_channel_tells_the_others_on_average_stays() -> None:
 
 def test_dead_channels_of_a_residual_block_are_zero_and_no_one_looks_at_them() -> None:
     net = Net(replace(op.Variant(), skip="add"))
-    net.tensors["se.w1"][:, SOME] = 0
-    model = net.hold(np.full(C, 1e-30, np.float32), SOME)
-    for tensor in model.graph.initializer:
-        if tensor.name == "se.w1":
-            tensor.CopyFrom(numpy_helper.from_array(net.tensors["se.w1"], "se.w1"))
-    made = narrow(model, "se", Channels(np.where(SOME, 0, GATE).astype(np.float32), SOME, np.ones(C, np.float32)))
-    assert made is not None
+    model, made = without_dead(net)
     assert (made.removed, made.folded) == (0, 3)
     np.testing.assert_allclose(answers(made.model, 7)[0], answers(model, 7)[0], atol=1e-5)
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,14 +46,7 @@ def test_the_block_given_to_torch_compile_is_the_node(network: shapes.Network, i
 
     sizes = {"w1": (3, 8), "b1": (3,), "w2": (8, 3), "b2": (8,)}
     inputs = {name: rng.standard_normal(sizes[name]).astype(np.float32) if name in sizes else large() for name in variant.inputs}
-    numbers = {
-        "alpha": network.alpha,
-        "beta": 0.5,
-        "x_scale": blocks.X_SCALE,
-        "residual_scale": blocks.RESIDUAL_SCALE,
-        "y_scale": blocks.Y_SCALE,
-    }
-    expected = op.reference(replace(variant), inputs, numbers)
+    expected = op.reference(variant, inputs, blocks.attributes(network))
     y = blocks.block(network, int8)({name: torch.from_numpy(value) for name, value in inputs.items()}).numpy()
     assert y.dtype == expected.dtype
     np.testing.assert_allclose(y.astype(float), expected.astype(float), atol=1 if int8 else 2e-3, rtol=1e-3)

@@ -20,16 +20,6 @@ from tests.quant.running import run
 from tests.stages import exports
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return exports.directory(tmp_path)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return exports.pictures(tmp_path / "imgs", 5)
-
-
 def measured(model: Path, folder: Path, **options: object) -> tuple[Scales, tuple[str, ...]]:
     out = model / "scales.json"
     result = calibrate(model, calib=folder, output=out, **options)

@@ -16,17 +16,6 @@ from se_deploy.stages.merge import merge
 from tests.quant import small
 from tests.stages import exports
 
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return exports.directory(tmp_path)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return exports.pictures(tmp_path / "imgs", 5)
-
-
 KILLED = """
 import os, signal, sys
 from se_deploy.stages import calibrate
