@@ -16,14 +16,15 @@ import torch
 from safetensors import safe_open
 
 from se_deploy import artifacts
-from se_deploy.artifacts import ModelManifest, Preprocess
-from se_deploy.errors import ArtifactError, ExportError, GraphError, ImageError, LoadError, SeDeployError
+from se_deploy.artifacts import Preprocess
+from se_deploy.errors import ArtifactError, ExportError, ImageError, LoadError, SeDeployError
 from se_deploy.files import sha256
 from se_deploy.graph.ports import declared
 from se_deploy.networks.build import build
 from se_deploy.stages.export import export
 from tests.networks import planted
 from tests.networks.sources import shaken
+from tests.stages.exporting import manifest, refused
 
 TS = {"exporter": "torchscript"}
 FILES = {"model.onnx", "plain.onnx", "weights.safetensors", "reference.npz", "manifest.json"}
@@ -54,10 +55,6 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def manifest(folder: str | Path) -> ModelManifest:
-    return artifacts.read(ModelManifest, Path(folder) / "manifest.json")
-
-
 def run(file: Path, images: np.ndarray) -> np.ndarray:
     session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: images})[0]
@@ -65,15 +62,6 @@ def run(file: Path, images: np.ndarray) -> np.ndarray:
 
 def images(*shape: int) -> np.ndarray:
     return np.random.default_rng(5).standard_normal(shape).astype(np.float32)
-
-
-def refused(source: Any, kind: type[SeDeployError], reason: str, **options: Any) -> None:
-    """One line with the reason; nothing left behind."""
-    before = sorted(Path.cwd().rglob("*"))
-    with pytest.raises(kind, match=reason) as caught:
-        export(source, **options)
-    assert "\n" not in str(caught.value)
-    assert sorted(path for path in Path.cwd().rglob("*") if path.name != "engines") == before
 
 
 def test_what_is_written(exported: Path, checkpoint: Path) -> None:
@@ -364,64 +352,6 @@ def test_a_fused_onnx_source_is_written_out_again(exported: Path) -> None:
 
 def test_an_export_does_not_overwrite_its_own_source(exported: Path, workplace: Path) -> None:
     refused(exported / "plain.onnx", ArtifactError, "overwrite its own source", output=exported, force=True)
-
-
-HEAD = '<ir_version: 10, opset_import: ["" : 17]> g '
-OPEN = HEAD + "(float[N,3,H,W] x) => (float[a,b] y) { m = GlobalAveragePool(x)  y = Flatten(m) }"
-LIAR = HEAD + "(float[N,3,H,W] x) => (float[a,b] y) <int64[2] s = {1, 3}> { m = GlobalAveragePool(x)  y = Reshape(m, s) }"
-STRICT = HEAD + """(float[N,3,H,W] x) => (float[a,b] y) <int64[5] s = {0, 0, 0, 112, 2}>
-    { r = Reshape(x, s)  q = Relu(r)  t = Shape(x)  u = Reshape(q, t)  m = GlobalAveragePool(u)  y = Flatten(m) }"""
-
-
-def write(text: str) -> str:
-    onnx.save(onnx.parser.parse_model(text), "some.onnx")
-    return "some.onnx"
-
-
-def test_an_onnx_file_that_leaves_its_sides_open() -> None:
-    made = export(write(OPEN))
-    (spec,) = manifest(made.output).inputs
-    assert spec.shape == ("N", 3, "H", "W")
-    assert (spec.min[2:], spec.opt[2:], spec.max[2:]) == ((169, 141), (224, 224), (281, 309))
-    assert any("height and width open: checked at 224x224" in note for note in made.notes)
-    assert manifest(made.output).outputs[0].shape == ("N", 3)
-    made = export("some.onnx", spatial="fixed", batch=2, input="x=1x3x48x40")
-    assert manifest(made.output).inputs[0].shape == (2, 3, 48, 40)
-
-
-def test_an_onnx_file_that_is_less_dynamic_than_it_says() -> None:
-    made = export(write(LIAR), input="x=1x3x32x32")
-    assert manifest(made.output).inputs[0].shape == (1, 3, "H", "W")
-    assert any(note.startswith("fixed the batch at 1, for it does not run as it declares: ") for note in made.notes)
-    made = export(write(STRICT), force=True)
-    assert manifest(made.output).inputs[0].shape == ("N", 3, 224, 224)
-    assert any(note.startswith("fixed height and width at 224x224, for") for note in made.notes)
-
-
-@pytest.mark.parametrize(
-    ("text", "options", "kind", "reason"),
-    [
-        (LIAR, {"batch": "dynamic"}, ExportError, "ONNX Runtime fails on an input of 2x3x"),
-        (STRICT, {"spatial": "dynamic"}, ExportError, "ONNX Runtime fails on an input of 2x3x169x141"),
-        (OPEN.replace("[N,3", "[4,3"), {"batch": "dynamic"}, ExportError, "fixes its batch at 4, --batch says dynamic"),
-        (OPEN.replace("H,W", "8,8"), {"spatial": "dynamic"}, ExportError, "fixes its height and width"),
-        (OPEN.replace("H,W", "8,8"), {"input": "x=1x3x16x16"}, ExportError, "--input says 3x16x16, the graph takes 3x8x8"),
-        (OPEN, {"input": "y=1x3x16x16"}, ExportError, "--input names y, the graph's input is x"),
-        (OPEN, {"opset": 18}, ExportError, "the file has opset 17, --opset says 18"),
-        (OPEN, {"arch": "timm:seresnet18", "exporter": "dynamo"}, ExportError, "--arch, --exporter say nothing about an .onnx file"),
-        (OPEN.replace("Flatten(m)", "Log(n)").replace("m = ", "n = "), {}, ExportError, "its own answer has NaN or infinity in y"),
-        (OPEN.replace("x) =>", "x, float[N] z) =>"), {}, GraphError, "has 2 inputs"),
-    ],
-    ids=["batch", "sides", "fixed batch", "fixed sides", "size", "name", "opset", "useless options", "NaN", "two inputs"],
-)
-def test_onnx_sources_that_are_refused(text: str, options: dict[str, Any], kind: type[SeDeployError], reason: str) -> None:
-    refused(write(text), kind, reason, **options)
-
-
-def test_a_truncated_onnx_file() -> None:
-    write(OPEN)
-    Path("some.onnx").write_bytes(Path("some.onnx").read_bytes()[:-7])
-    refused("some.onnx", GraphError, "some.onnx is truncated or not an ONNX file")
 
 
 def test_a_network_that_takes_one_image_at_a_time(workplace: Path) -> None:
