@@ -8,7 +8,7 @@ from onnx import ModelProto
 from PIL import Image
 
 from se_deploy import artifacts, op
-from se_deploy.artifacts import FileRef, InputSpec, ModelManifest, OutputSpec, Preprocess, SourceRef
+from se_deploy.artifacts import EngineManifest, FileRef, InputSpec, ModelManifest, OutputSpec, Preprocess, SourceRef
 from se_deploy.images import decode, preprocess
 from tests.quant import small
 
@@ -62,3 +62,7 @@ def pictures(folder: Path, count: int, mode: str = "RGB") -> Path:
         pixels = (rng.standard_normal((height, width, 3)) * contrast + tint).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).convert(mode).save(folder / f"{number:03d}.png")
     return folder
+
+
+def manifest_of(engine: Path) -> EngineManifest:
+    return artifacts.read(EngineManifest, engine.with_name(f"{engine.name}.json"))
