@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, parser
+from onnx import parser
 
 from se_deploy import backends
 from se_deploy.artifacts import silent
@@ -49,32 +49,6 @@ def test_optimised_differs_only_in_rounding(engine: Path) -> None:
         with BACKEND.open(engine, threads=1, optimised=optimised) as runner:
             answers.append(runner.run({"x": images})["y"])
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-4 * np.ptp(answers[1]))
-
-
-def test_a_closed_runner_does_not_run(engine: Path) -> None:
-    with BACKEND.open(engine) as runner:
-        pass
-    with pytest.raises(ValueError, match="the session is closed"):
-        runner.run({"x": small.images(1)})
-
-
-def test_dimensions_without_a_name(tmp_path: Path) -> None:
-    model = small.network()
-    model.graph.output[0].type.tensor_type.shape.dim[0].Clear()
-    onnx.save(model, tmp_path / "m.onnx")
-    with BACKEND.open(tmp_path / "m.onnx") as runner:
-        assert runner.outputs[0].shape == ("?", small.CLASSES)
-
-
-@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.UINT8, TensorProto.INT64, TensorProto.BOOL])
-def test_types_have_numpys_names(kind: int, tmp_path: Path) -> None:
-    values = [helper.make_tensor_value_info(name, kind, [2]) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", values[:1], values[1:])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
-    dtype = helper.tensor_dtype_to_np_dtype(kind)
-    with BACKEND.open(tmp_path / "m.onnx") as runner:
-        assert runner.inputs[0].dtype == dtype.name
-        assert runner.run({"x": np.ones(2, dtype)})["y"].dtype == dtype
 
 
 def test_build_copies_what_it_takes(engine: Path, tmp_path: Path) -> None:

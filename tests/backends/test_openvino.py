@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, TensorProto, helper, parser
+from onnx import ModelProto, parser
 
 from se_deploy import backends, op
 from se_deploy.artifacts import TensorScale, silent
@@ -123,31 +123,6 @@ def test_answers_are_the_callers_own(engine: Path) -> None:
         kept = first.copy()
         runner.run({"x": images + 1})
     np.testing.assert_array_equal(first, kept)
-
-
-def test_a_closed_runner_does_not_run(engine: Path) -> None:
-    with BACKEND.open(engine) as runner:
-        pass
-    with pytest.raises(ValueError, match="the engine is closed"):
-        runner.run({"x": small.images(1)})
-
-
-def test_dimensions_without_a_name(tmp_path: Path) -> None:
-    model = small.network()
-    model.graph.output[0].type.tensor_type.shape.dim[0].Clear()
-    with BACKEND.open(built(model, tmp_path)) as runner:
-        assert runner.outputs[0].shape == ("?", small.CLASSES)
-
-
-@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.UINT8, TensorProto.INT64, TensorProto.BOOL])
-def test_types_have_numpys_names(kind: int, tmp_path: Path) -> None:
-    values = [helper.make_tensor_value_info(name, kind, [2]) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", values[:1], values[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    dtype = helper.tensor_dtype_to_np_dtype(kind)
-    with BACKEND.open(built(model, tmp_path)) as runner:
-        assert runner.inputs[0].dtype == dtype.name
-        assert runner.run({"x": np.ones(2, dtype)})["y"].dtype == dtype
 
 
 def test_build_takes_external_weights_along(tmp_path: Path) -> None:
