@@ -61,3 +61,7 @@ class CheckFailed(SeDeployError):
     """A check that the user asked for did not pass: exit code 3."""
 
     exit_code = 3
+
+
+class Contradiction(ValueError):
+    """Arguments that exclude each other: a mistake in the call, which the command line answers as it does any wrong usage."""

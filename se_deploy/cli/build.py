@@ -57,7 +57,7 @@ def build(
       se-deploy build --int8 --scales calibration/se_resnet50.json --shapes input:1,16,64
       se-deploy build --int8 --calib imgs/ --backend tensorrt-rtx --target sm_89 --target sm_120
     """
-    from se_deploy.stages.build import Contradiction
+    from se_deploy.errors import Contradiction
     from se_deploy.stages.build import build as stage
 
     try:

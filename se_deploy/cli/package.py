@@ -40,7 +40,7 @@ def package(
       se-deploy package engine.onnx --cpp deploy/
       se-deploy package --triton models/ --kserve --storage s3://bucket/models
     """
-    from se_deploy.stages.package import Contradiction
+    from se_deploy.errors import Contradiction
     from se_deploy.stages.package import package as stage
 
     try:

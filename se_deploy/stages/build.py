@@ -18,20 +18,15 @@ from se_deploy.artifacts import EngineManifest, FileRef, Precision, Progress, Re
 from se_deploy.backends import Backend, Made, Wanted
 from se_deploy.backends.profile import profile
 from se_deploy.backends.tensorrt.names import layers_of, plugin_of
-from se_deploy.errors import ArtifactError, BackendError, QuantError
+from se_deploy.errors import ArtifactError, BackendError
 from se_deploy.files import replacing_directory
 from se_deploy.graph.read import read, write
-from se_deploy.insight.folding import Bound
 from se_deploy.quant import scales as measured
 from se_deploy.stages.calibrate import calibrate
-from se_deploy.stages.steps import exported, fallback, paces, suspicious
+from se_deploy.stages.steps import asked, exported, fallback, paces, suspicious
 from se_deploy.stages.steps.apart import Apart, apart
 from se_deploy.stages.steps.exported import ENGINES, Exported
 from se_deploy.stages.steps.typed import with_types
-
-
-class Contradiction(ValueError):
-    """Arguments that exclude each other: a mistake in the call, which the command line answers as it does any wrong usage."""
 
 
 def build(
@@ -92,8 +87,8 @@ def build(
         Contradiction: more than one precision; images and scales, or two bounds; or any of them for another precision than INT8.
     """
     started = time.perf_counter()
-    asked = _asked(fp32, fp16, int8, calib, scales)
-    bound = _bound(max_drop, min_agreement, data, int8)
+    precision = asked.precision(fp32, fp16, int8, calib, scales)
+    bound = asked.bound(max_drop, min_agreement, data, int8)
     engine = _backend(backend)
     source = exported.find(model)
     wanted = Wanted(
@@ -109,7 +104,7 @@ def build(
     )
     engine.check(wanted, source.manifest.se_blocks)
     images = apart(source, bound, calib, data) if bound is not None else None
-    job = _Job(source, engine, asked or engine.default_precision, wanted, images, progress)
+    job = _Job(source, engine, precision or engine.default_precision, wanted, images, progress)
     out = Path(output) if output is not None else source.folder / f"engine{engine.suffix}"
     _check_name(out, job, force)
     with replacing_directory(out.parent, manifest=f"{out.name}.json") as folder:
@@ -131,36 +126,6 @@ def build(
         fallback=tuple(fell.name for fell in job.chosen.accuracy.fallback) if job.chosen else None,
         notes=(*source.notes, *job.notes),
     )
-
-
-def _asked(fp32: bool, fp16: bool, int8: bool, calib: object, scales: object) -> Precision | None:
-    """The one precision asked for, if any; refuses what contradicts it."""
-    flags: dict[Precision, bool] = {"fp32": fp32, "fp16": fp16, "int8": int8}
-    asked = [precision for precision, wanted in flags.items() if wanted]
-    if len(asked) > 1:
-        raise Contradiction(f"{' and '.join(asked)} exclude each other")
-    if (calib is not None or scales is not None) and not int8:
-        raise Contradiction("calib and scales are for int8")
-    if calib is not None and scales is not None:
-        raise Contradiction("calib and scales exclude each other")
-    if int8 and calib is None and scales is None:
-        raise QuantError("INT8 needs scales, and they are never made from random data", "add --calib DIR with images, or --scales FILE")
-    return asked[0] if asked else None
-
-
-def _bound(max_drop: float | None, min_agreement: float | None, data: object, int8: bool) -> Bound | None:
-    """What INT8 has to keep; refuses what contradicts it."""
-    if max_drop is None and min_agreement is None:
-        if data is not None:
-            raise Contradiction("data is for max_drop or min_agreement")
-        return None
-    if not int8:
-        raise Contradiction("max_drop and min_agreement are for int8")
-    if max_drop is not None and min_agreement is not None:
-        raise Contradiction("max_drop and min_agreement exclude each other")
-    if not 0 <= (max_drop if max_drop is not None else min_agreement or 0) <= 100:
-        raise Contradiction("max_drop and min_agreement are percentages from 0 to 100")
-    return Bound(max_drop, min_agreement)
 
 
 def _backend(name: str) -> Backend:

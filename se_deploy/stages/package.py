@@ -13,14 +13,10 @@ from se_deploy.deploy.contract import check_graph, contract
 from se_deploy.deploy.triton import Package, models
 from se_deploy.errors import ArtifactError, PackageError
 from se_deploy.files import inside, sha256, write_text
-from se_deploy.stages.steps import engines
+from se_deploy.stages.steps import asked, engines
 
 #: The folders of a C++ project that are ours.
 _PARTS = ("runtime", "model")
-
-
-class Contradiction(ValueError):
-    """Arguments that exclude each other: a mistake in the call, which the command line answers as it does any wrong usage."""
 
 
 def package(
@@ -60,12 +56,7 @@ def package(
         PackageError: what is asked contradicts the engine, or something else would be overwritten.
         Contradiction: neither `triton` nor `cpp`, or both; words that are not for what is written.
     """
-    if (triton is None) == (cpp is None):
-        raise Contradiction("say what to write: triton or cpp")
-    if cpp is not None and (ensemble or kserve or name or container or max_batch or version != 1 or instances != 1):
-        raise Contradiction("with cpp, force is the only other word: the rest is for triton")
-    if storage is not None and not kserve:
-        raise Contradiction("storage is for kserve")
+    asked.package(triton, cpp, name, version, max_batch, instances, ensemble, kserve, storage, container)
     started = time.perf_counter()
     path, manifest, notes = engines.described(engine, "package")
     if cpp is not None:

@@ -15,9 +15,9 @@ from onnx import ModelProto, TensorProto
 
 from se_deploy import __version__, artifacts, backends, op
 from se_deploy.artifacts import ModelManifest, Preprocess, Scales
-from se_deploy.errors import ArtifactError, BackendError, ImageError, QuantError
+from se_deploy.errors import ArtifactError, BackendError, Contradiction, ImageError, QuantError
 from se_deploy.files import sha256
-from se_deploy.stages.build import Contradiction, build
+from se_deploy.stages.build import build
 from se_deploy.stages.calibrate import calibrate
 from tests.quant import small
 from tests.quant.running import run, sqnr

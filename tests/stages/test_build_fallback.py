@@ -11,8 +11,8 @@ from onnx import ModelProto, helper, numpy_helper
 
 from se_deploy import artifacts
 from se_deploy.artifacts import EngineManifest, Judged, Scales
-from se_deploy.errors import CheckFailed, ImageError, QuantError
-from se_deploy.stages.build import Contradiction, build
+from se_deploy.errors import CheckFailed, Contradiction, ImageError, QuantError
+from se_deploy.stages.build import build
 from se_deploy.stages.calibrate import calibrate
 from se_deploy.stages.steps import engines
 from se_deploy.stages.steps.typed import typed

@@ -19,9 +19,8 @@ from tritonclient.grpc import model_config_pb2 as triton
 from se_deploy import artifacts, package
 from se_deploy.artifacts import EngineManifest, Preprocess
 from se_deploy.deploy import repository
-from se_deploy.errors import ArtifactError, PackageError, SeDeployError
+from se_deploy.errors import ArtifactError, Contradiction, PackageError, SeDeployError
 from se_deploy.files import sha256
-from se_deploy.stages.package import Contradiction
 from tests.deploy.schema import faults
 from tests.serving import engines
 

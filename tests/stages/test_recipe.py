@@ -47,6 +47,7 @@ def test_sections_have_the_words_of_their_functions() -> None:
         assert not {"progress", "output", "force", "model"} & set(section(name).model_fields)
 
 
+INT8 = "export:\n  source: a.pt\nmatrix:\n  precisions: [int8]\ncalibrate:\n  calib: x\n"
 MISTAKES = {
     "export:\n  source: a.pt\n  nun_classes: 3": "line 3: export.nun_classes: no such key; `export` takes source, arch, num_classes",
     "export:\n  source: a.pt\nbanch:\n  data: x": "line 3: banch: no such key",
@@ -64,6 +65,10 @@ MISTAKES = {
     "export:\n  source: a.pt\n  source: b.pt": "line 3: source is there twice",
     "export:\n  source: [a": "line 2: not YAML: expected ',' or ']'",
     "export:\n\tsource: a": "line 2: not YAML: found character",
+    f"{INT8}build:\n  max_drop: 1\n  min_agreement: 99": "line 7: build: max_drop and min_agreement exclude each other",
+    f"{INT8}build:\n  data: x": "line 7: build: data is for max_drop or min_agreement",
+    "export:\n  source: a.pt\npackage:\n  triton: x\n  cpp: y": "line 3: package: say what to write: triton or cpp",
+    "export:\n  source: a.pt\npackage:\n  cpp: y\n  kserve: true": "line 3: package: with cpp, force is the only other word",
     "": "is empty or no mapping",
     "- a\n- b": "is empty or no mapping",
 }

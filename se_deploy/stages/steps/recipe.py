@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -13,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 import se_deploy
 from se_deploy.artifacts import Precision
 from se_deploy.backends import NAMES
-from se_deploy.errors import ArtifactError
+from se_deploy.errors import ArtifactError, Contradiction
+from se_deploy.stages.steps import asked
 from se_deploy.stages.steps.lines import Lined, load
 
 #: Words of a stage that `run` sets itself.
@@ -164,3 +166,17 @@ def _check(lined: Lined, recipe: Recipe) -> None:
         raise refuse(
             ("matrix", "precisions"), "int8 needs scales, and they are never made from random data", "add `calibrate:` with `calib:`"
         )
+    for section, rule in _rules(recipe):
+        try:
+            rule()
+        except Contradiction as error:
+            raise refuse((section,), f"{section}: {error}", "correct the section") from error
+
+
+def _rules(recipe: Recipe) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Which words exclude each other, by section: what the stages themselves ask, before any of them has worked."""
+    if recipe.build is not None and recipe.int8:
+        words = recipe.build.words()
+        yield "build", partial(asked.bound, words.get("max_drop"), words.get("min_agreement"), words.get("data"), True)
+    if recipe.package is not None:
+        yield "package", partial(asked.package, **{word: value for word, value in recipe.package.words().items() if word != "engine"})
