@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from se_deploy import artifacts
-from se_deploy.artifacts import EngineManifest, FileRef, InputSpec, OutputSpec, Preprocess, SourceRef
+from se_deploy.artifacts import InputSpec, OutputSpec, Preprocess
+from tests.stages import exports
 
 SIDE = 4096
 
@@ -22,32 +22,8 @@ def engine(folder: Path, how: Preprocess, *, batch: int = 4) -> Path:
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "identity", ports[:1], ports[1:])
     path = folder / "engine.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    nothing = "0" * 64
     spec = InputSpec(
         name="x", dtype="float32", shape=tuple(shape), min=(1, channels, 1, 1), opt=(1, channels, 8, 8), max=(batch, channels, SIDE, SIDE)
     )
-    manifest = EngineManifest(
-        name="identity",
-        backend="onnxruntime",
-        precision="fp32",
-        engine=FileRef.of(path),
-        model=FileRef(file="model.onnx", sha256=nothing),
-        source=SourceRef(file="identity.pt", sha256=nothing),
-        scales=None,
-        plugin=None,
-        versions={},
-        targets=(),
-        inputs=(spec,),
-        outputs=(OutputSpec(name="y", dtype="float32", shape=tuple(shape)),),
-        preprocess=how,
-        labels=None,
-        se_blocks=0,
-        accuracy=None,
-    )
-    artifacts.write(manifest, Path(f"{path}.json"))
-    return path
-
-
-def described(path: Path) -> EngineManifest:
-    """The engine's manifest."""
-    return artifacts.read(EngineManifest, Path(f"{path}.json"))
+    outputs = (OutputSpec(name="y", dtype="float32", shape=tuple(shape)),)
+    return exports.described(path, "identity", (spec,), outputs, how)

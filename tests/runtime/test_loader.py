@@ -20,7 +20,7 @@ from tests.stages import exports
 
 
 def opened(library: Path, path: Path) -> Loaded:
-    manifest = identity.described(path)
+    manifest = exports.manifest_of(path)
     return Loaded(library, path, manifest.inputs, manifest.outputs, threads=1)
 
 
@@ -138,7 +138,7 @@ EDITS: dict[str, tuple[Callable[[dict], None], str]] = {
 def test_a_manifest_that_is_wrong_is_refused(library: Path, tmp_path: Path, case: str) -> None:
     edit, said = EDITS[case]
     path = engines.engine(tmp_path)
-    manifest = identity.described(path)
+    manifest = exports.manifest_of(path)
     change(path, edit)
     with pytest.raises(BackendError, match=said):
         Loaded(library, path, manifest.inputs, manifest.outputs)
@@ -147,7 +147,7 @@ def test_a_manifest_that_is_wrong_is_refused(library: Path, tmp_path: Path, case
 @pytest.mark.parametrize("text", ["", "{", "[]", "nul", '{"format": 1}', '{"a": 1, "a": 2}', "\x00", "[" * 100_000, '"\\ud800"', "1e999"])
 def test_a_manifest_that_is_no_json_is_refused(library: Path, tmp_path: Path, text: str) -> None:
     path = engines.engine(tmp_path)
-    manifest = identity.described(path)
+    manifest = exports.manifest_of(path)
     Path(f"{path}.json").write_text(text)
     with pytest.raises(BackendError, match="not JSON|is missing"):
         Loaded(library, path, manifest.inputs, manifest.outputs)
@@ -155,7 +155,7 @@ def test_a_manifest_that_is_no_json_is_refused(library: Path, tmp_path: Path, te
 
 def test_an_engine_or_manifest_that_is_not_there_is_named(library: Path, tmp_path: Path) -> None:
     path = engines.engine(tmp_path)
-    manifest = identity.described(path)
+    manifest = exports.manifest_of(path)
     with pytest.raises(BackendError, match="no engine .*none.onnx"):
         Loaded(library, path.with_name("none.onnx"), manifest.inputs, manifest.outputs)
     Path(f"{path}.json").unlink()
@@ -166,14 +166,14 @@ def test_an_engine_or_manifest_that_is_not_there_is_named(library: Path, tmp_pat
 
 def test_outputs_that_are_not_the_manifests_are_refused(library: Path, engine: Path) -> None:
     """There would be no room for those that the engine has."""
-    manifest = identity.described(engine)
+    manifest = exports.manifest_of(engine)
     with pytest.raises(BackendError, match="has other outputs than are asked for"):
         Loaded(library, engine, manifest.inputs, ())
 
 
 def test_a_manifest_is_not_read_beyond_its_bound(library: Path, tmp_path: Path) -> None:
     path = engines.engine(tmp_path)
-    manifest = identity.described(path)
+    manifest = exports.manifest_of(path)
     path.with_name("manifest.json").unlink()
     with Path(f"{path}.json").open("r+b") as file:
         file.truncate(1 << 40)  # a sparse file of a terabyte
@@ -185,7 +185,7 @@ def test_the_version_folder_of_a_triton_repository_opens(library: Path, engine: 
     from se_deploy import package
 
     package(engine, triton=tmp_path)
-    manifest = identity.described(engine)
+    manifest = exports.manifest_of(engine)
     with Loaded(library, tmp_path / "small/1/model.onnx", manifest.inputs, manifest.outputs) as loader:
         assert loader.run(shape(1, 3, 32, 32))["y"].shape == (1, 10)
 

@@ -16,6 +16,7 @@ from se_deploy.artifacts import Preprocess
 from se_deploy.backends.cpp import Loaded
 from se_deploy.images import preprocess
 from tests.runtime import identity
+from tests.stages import exports
 
 Prepare = Callable[[np.ndarray, Preprocess, int], np.ndarray]
 WAYS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
@@ -29,7 +30,7 @@ def prepare(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepare:
 
     def made(pixels: np.ndarray, how: Preprocess, orientation: int = 1) -> np.ndarray:
         path = identity.engine(folder / str(next(count)), how)
-        manifest = identity.described(path)
+        manifest = exports.manifest_of(path)
         with Loaded(library, path, manifest.inputs, manifest.outputs, threads=1) as loader:
             return loader.preprocess(pixels, orientation)
 

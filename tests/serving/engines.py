@@ -9,7 +9,7 @@ import onnx
 import onnx.parser
 
 from se_deploy import artifacts, build
-from se_deploy.artifacts import EngineManifest, FileRef, InputSpec, OutputSpec, PluginRef, Preprocess, SourceRef
+from se_deploy.artifacts import EngineManifest, FileRef, InputSpec, OutputSpec, PluginRef, Preprocess
 from tests.quant import small
 from tests.stages import exports
 
@@ -51,27 +51,8 @@ def odd(folder: Path) -> Path:
     def spec(name: str, dtype: str, size: int) -> InputSpec:
         return InputSpec(name=name, dtype=dtype, shape=("N", size), min=(1, size), opt=(4, size), max=(16, size))
 
-    nothing = "0" * 64
-    manifest = EngineManifest(
-        name="odd",
-        backend="onnxruntime",
-        precision="fp32",
-        engine=FileRef.of(path),
-        model=FileRef(file="model.onnx", sha256=nothing),
-        source=SourceRef(file="odd.pt", sha256=nothing),
-        scales=None,
-        plugin=None,
-        versions={},
-        targets=(),
-        inputs=(spec("a", "float32", 4), spec("b", "int64", 2)),
-        outputs=(OutputSpec(name="sum", dtype="float32", shape=("N",)), OutputSpec(name="both", dtype="float32", shape=("N", 4))),
-        preprocess=Preprocess(),
-        labels=None,
-        se_blocks=0,
-        accuracy=None,
-    )
-    artifacts.write(manifest, Path(f"{path}.json"))
-    return path
+    outputs = (OutputSpec(name="sum", dtype="float32", shape=("N",)), OutputSpec(name="both", dtype="float32", shape=("N", 4)))
+    return exports.described(path, "odd", (spec("a", "float32", 4), spec("b", "int64", 2)), outputs, Preprocess())
 
 
 def changed(path: Path, **update: object) -> Path:

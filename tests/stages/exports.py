@@ -66,3 +66,28 @@ def pictures(folder: Path, count: int, mode: str = "RGB") -> Path:
 
 def manifest_of(engine: Path) -> EngineManifest:
     return artifacts.read(EngineManifest, engine.with_name(f"{engine.name}.json"))
+
+
+def described(engine: Path, name: str, inputs: tuple[InputSpec, ...], outputs: tuple[OutputSpec, ...], how: Preprocess) -> Path:
+    """`engine`, an ONNX file written by hand, with a manifest of the onnxruntime backend beside it."""
+    nothing = "0" * 64
+    manifest = EngineManifest(
+        name=name,
+        backend="onnxruntime",
+        precision="fp32",
+        engine=FileRef.of(engine),
+        model=FileRef(file="model.onnx", sha256=nothing),
+        source=SourceRef(file=f"{name}.pt", sha256=nothing),
+        scales=None,
+        plugin=None,
+        versions={},
+        targets=(),
+        inputs=inputs,
+        outputs=outputs,
+        preprocess=how,
+        labels=None,
+        se_blocks=0,
+        accuracy=None,
+    )
+    artifacts.write(manifest, Path(f"{engine}.json"))
+    return engine
