@@ -29,7 +29,7 @@ _SUBNORMAL_NOISE = 2.0**-48 / 12
 #: Below it a tensor carries nothing.
 _NOTHING = 1e-30
 
-#: Operators that hand on some of their input's values: what these lose, they had lost already.
+#: Operators that hand on some of their input's values: what these lose, they had lost before, and what is too large was there before.
 _SIFTING = frozenset({"Relu", "Clip", "MaxPool"})
 #: Layers that sum over their input's channels.
 _LAYERS = frozenset({"Conv", "Gemm", "MatMul"})
@@ -51,7 +51,7 @@ def find(
     """
     chosen = candidates(view)
     unfit = misfits(view, chosen)
-    tensors = _unfit(view, chosen, spans) | dict(bad or {})
+    tensors = _sifted(view, _unfit(view, chosen, spans) | dict(bad or {}))
     kept = []
     for node, slots in chosen.items():
         reason = unfit.get(node) or _at(node, slots, tensors) or (layers or {}).get(node.name) or _layer(view, node, spans)
@@ -81,15 +81,17 @@ def _at(node: Node, slots: Slots, bad: Mapping[str, str]) -> str | None:
 
 def _unfit(view: View, chosen: Mapping[Node, Slots], spans: Mapping[str, Span]) -> dict[str, str]:
     """Tensors that cannot be FP16, and why."""
-    bad: dict[str, str] = {}
-    for name, span in reversed(list(spans.items())):
-        reason = _problem(span, _gains(view, chosen, name))
-        if reason is None:
-            after = (node for node in view.consumers.get(name, ()) if node.op in _SIFTING)
-            reason = next((bad[node.outputs[0]] for node in after if node.outputs[0] in bad), None)
-        if reason:
-            bad[name] = reason
-    return bad
+    found = ((name, _problem(span, _gains(view, chosen, name))) for name, span in spans.items())
+    return {name: reason for name, reason in found if reason}
+
+
+def _sifted(view: View, bad: Mapping[str, str]) -> dict[str, str]:
+    """These tensors, and those that they were sifted from."""
+    found = dict(bad)
+    for node in reversed(view.nodes):
+        if node.op in _SIFTING and node.outputs[0] in found:
+            found.setdefault(node.inputs[0], found[node.outputs[0]])
+    return found
 
 
 def _problem(span: Span, gains: Iterable[NDArray[np.float64] | None]) -> str | None:
