@@ -75,7 +75,12 @@ def _torchvision(name: str, **kwargs: Any) -> nn.Module:
     if channels is not None:
         where, conv = next((n, m) for n, m in module.named_modules() if isinstance(m, nn.Conv2d))
         fresh = nn.Conv2d(
-            channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=conv.bias is not None  # type: ignore[arg-type]
+            channels,
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            bias=conv.bias is not None,  # type: ignore[arg-type]
         )
         module.set_submodule(where, fresh)
     return module

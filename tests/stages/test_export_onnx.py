@@ -19,8 +19,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 HEAD = '<ir_version: 10, opset_import: ["" : 17]> g '
 OPEN = HEAD + "(float[N,3,H,W] x) => (float[a,b] y) { m = GlobalAveragePool(x)  y = Flatten(m) }"
 LIAR = HEAD + "(float[N,3,H,W] x) => (float[a,b] y) <int64[2] s = {1, 3}> { m = GlobalAveragePool(x)  y = Reshape(m, s) }"
-STRICT = HEAD + """(float[N,3,H,W] x) => (float[a,b] y) <int64[5] s = {0, 0, 0, 112, 2}>
+STRICT = (
+    HEAD
+    + """(float[N,3,H,W] x) => (float[a,b] y) <int64[5] s = {0, 0, 0, 112, 2}>
     { r = Reshape(x, s)  q = Relu(r)  t = Shape(x)  u = Reshape(q, t)  m = GlobalAveragePool(u)  y = Flatten(m) }"""
+)
 
 
 def write(text: str) -> str:
