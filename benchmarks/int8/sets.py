@@ -18,12 +18,12 @@ CALIBRATION = 200
 
 
 def rendered(recipe: ModuleType) -> Path:
-    """`calib/CLASS/*.png` and `eval/CLASS/*.png` of `pages` or `lines`; a changed recipe is drawn anew."""
+    """`calib/CLASS/*.png` and `eval/CLASS/*.png` of `pages` or `lines` (and `judge` of lines); a changed recipe is drawn anew."""
     sources = (recipe, documents, debian)
     text = "".join(Path(str(source.__file__)).read_text() for source in sources) + version("pypdfium2") + version("pillow")
 
     def draw(folder: Path) -> None:
-        for part in ("calib", "eval"):
+        for part in ("calib", "eval", *(["judge"] if recipe is lines else [])):
             recipe.draw(folder / part, part)
 
     return _kept(f"{recipe.__name__.rpartition('.')[2]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}", draw)
