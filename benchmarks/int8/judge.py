@@ -56,7 +56,8 @@ class Judge:
         self.how, self.input = Preprocess(**manifest["preprocess"]), manifest["inputs"][0]["name"]
         self.images = find_images(folder)
         self.size = tuple(manifest["inputs"][0]["shape"][1:])
-        self.labels = np.array([self.images.class_of(path) for path in self.images.paths])
+        names = manifest["labels"] or self.images.classes
+        self.labels = np.array([names.index(path.relative_to(folder).parts[0]) for path in self.images.paths])
 
     @cached_property
     def prepared(self) -> NDArray[np.float32]:

@@ -55,7 +55,7 @@ def write(folder: Path, sources: Sequence[Document], count: int, seed: int, afte
         (folder / name).mkdir(parents=True, exist_ok=True)
     turned = np.random.default_rng(1).permutation(np.arange(count) % 2)
     for number, text in enumerate(phrases(sources, after + count)[after:]):
-        line = _written(text, np.random.default_rng([2, seed, after + number]))
+        line = written(text, np.random.default_rng([2, seed, after + number]))
         if turned[number]:
             line = line.rotate(180)
         prepared(line).save(folder / str(turned[number]) / f"{number:04d}.png")
@@ -93,7 +93,7 @@ def _words(document: Document) -> list[str]:
     return [word for word in text.split() if _WORD.fullmatch(word)]
 
 
-def _written(text: str, rng: np.random.Generator) -> Image.Image:
+def written(text: str, rng: np.random.Generator) -> Image.Image:
     """The line: font, size, margins, colours, blur and noise as drawn."""
     package, folder, name = FONTS[int(rng.integers(len(FONTS)))]
     font = ImageFont.truetype(debian.unpacked(package) / folder / name, int(rng.integers(18, 40)), layout_engine=ImageFont.Layout.BASIC)

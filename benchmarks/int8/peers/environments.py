@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -14,7 +15,7 @@ from se_deploy.errors import SeDeployError
 
 #: ModelOpt wants an ONNX Runtime of its own, older than the one that the other two are run with.
 REQUIREMENTS = {
-    "nncf": ("nncf==3.4.0", "onnx==1.21.0", "onnxruntime==1.32.0", "pillow==13.0.0", "pydantic==2.14.4"),
+    "nncf": ("nncf==3.4.0", "onnx==1.21.0", "onnxruntime==1.32.0", "pillow==13.0.0", "pydantic==2.14.4", "sympy==1.14.0"),
     "modelopt": ("nvidia-modelopt[onnx]==0.47.0", "onnx==1.21.0", "torch==2.14.1", "torchvision==0.29.1", "pillow==13.0.0"),
 }
 _PRINT = "import json, importlib.metadata as m; print(json.dumps({d.name.lower(): d.version for d in m.distributions()}))"
@@ -28,7 +29,14 @@ def python(name: str) -> Path:
     """
     wanted = REQUIREMENTS[name]
     folder = debian.cache() / "peers" / f"{name}-{hashlib.sha256(' '.join(wanted).encode()).hexdigest()[:8]}"
-    interpreter, done = folder / "bin" / "python", folder / "done"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs at once would install over each other
+        return _installed(name, folder)
+
+
+def _installed(name: str, folder: Path) -> Path:
+    wanted, interpreter, done = REQUIREMENTS[name], folder / "bin" / "python", folder / "done"
     if not done.is_file():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
