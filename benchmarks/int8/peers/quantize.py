@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from se_deploy.artifacts import Preprocess
+from se_deploy.artifacts import Preprocess, peak_rss_mb
 from se_deploy.images import find_images
 
 
@@ -46,7 +45,7 @@ def main() -> None:
     started = time.perf_counter()
     peer.quantize(Path(manifest).parent / "plain.onnx", method, data, Path(out))
     seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    print(json.dumps({"seconds": seconds, "peak_mb": peak_rss_mb()}))
 
 
 if __name__ == "__main__":
