@@ -27,6 +27,6 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 def quantize(model: Path, method: str, data: Calibration, out: Path) -> None:
     """Writes the quantized model."""
     plain = out.with_suffix(".plain.onnx")
-    quant_pre_process(str(model), str(plain))
+    quant_pre_process(str(model), str(plain), skip_symbolic_shape=True)  # it is for transformers, and fails on PP-OCR's cls
     quantize_static(str(plain), str(out), _Reader(data), quant_format=QuantFormat.QDQ, per_channel=True, calibrate_method=METHODS[method])
     plain.unlink()

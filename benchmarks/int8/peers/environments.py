@@ -15,7 +15,7 @@ from se_deploy.errors import SeDeployError
 
 #: ModelOpt wants an ONNX Runtime of its own, older than the one that the other two are run with.
 REQUIREMENTS = {
-    "nncf": ("nncf==3.4.0", "onnx==1.21.0", "onnxruntime==1.32.0", "pillow==13.0.0", "pydantic==2.14.4", "sympy==1.14.0"),
+    "nncf": ("nncf==3.4.0", "onnx==1.21.0", "onnxruntime==1.32.0", "pillow==13.0.0", "pydantic==2.14.4"),
     "modelopt": ("nvidia-modelopt[onnx]==0.47.0", "onnx==1.21.0", "torch==2.14.1", "torchvision==0.29.1", "pillow==13.0.0"),
 }
 _PRINT = "import json, importlib.metadata as m; print(json.dumps({d.name.lower(): d.version for d in m.distributions()}))"
