@@ -1,13 +1,14 @@
 """TensorRT-RTX takes files in which some nodes stay in FP32, alone and around INT8, and `bisect` gets the same file again."""
 
 import json
+import re
 from pathlib import Path
 
 import onnx
 import pytest
 from onnx import ModelProto, TensorProto
 
-from se_deploy.artifacts import Halved
+from se_deploy.artifacts import Halved, Judged
 from se_deploy.backends.tensorrt import parent
 from se_deploy.graph.view import View
 from se_deploy.stages.build import build
@@ -73,6 +74,16 @@ def test_what_is_fp16_around_int8_gets_the_same(blocks: str, tmp_path: Path, pic
     ]
     assert types["down0.in/DequantizeLinear"] == TensorProto.FLOAT
     assert types["down1.in/DequantizeLinear"] == TensorProto.FLOAT16
+    assert typed(engines.find(result.output)) == given[0]
+
+
+def test_a_bound_on_int8_is_judged_with_what_stays_in_fp32(tmp_path: Path, plugin: Path, given: list[ModelProto]) -> None:
+    model = exports.directory(tmp_path, scaled(1e6))
+    result = build(model, int8=True, calib=exports.pictures(tmp_path / "imgs", 20), min_agreement=50, **ON_RTX)
+    found = manifest_of(result.output).accuracy
+    assert isinstance(found, Judged)
+    assert (found.images, found.fallback, [one.name for one in found.in_fp32]) == (4, (), list(FOUND))
+    assert any(re.fullmatch(r"INT8 with FP16 around it: [0-9.]+ dB on 4 image\(s\)", note) for note in result.notes)
     assert typed(engines.find(result.output)) == given[0]
 
 
