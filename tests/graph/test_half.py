@@ -113,7 +113,9 @@ def test_the_block_stays_finite_and_right_in_numpys_half_arithmetic(mean: str, f
         "w1": np.eye(2, dtype=np.float32).reshape(2, 2, 1, 1),
         "w2": np.full((2, 2, 1, 1), 0.1, np.float32),
     }
-    nodes = f"[first] x = Relu(input) {mean} h = Conv(p, w1) r = Relu(h) q = Conv(r, w2) g = Sigmoid(q) [join] y = Mul(x, g) output = Relu(y)"
+    nodes = (
+        f"[first] x = Relu(input) {mean} h = Conv(p, w1) r = Relu(h) q = Conv(r, w2) g = Sigmoid(q) [join] y = Mul(x, g) output = Relu(y)"
+    )
     used = {name: np.asarray(value) for name, value in weights.items() if f"{name})" in nodes}
     plain = parsed(f"g (float[N, 2, 112, 112] input) => (float[N, 2, 112, 112] output) {{ {nodes} }}", used)
     model = fuse(plain).model if fused else plain

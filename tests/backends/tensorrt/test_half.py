@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import ModelProto, TensorProto
@@ -15,6 +16,7 @@ from se_deploy.stages.build import build
 from se_deploy.stages.steps import engines
 from se_deploy.stages.steps.typed import typed
 from tests.graph.halves import scaled
+from tests.quant import small
 from tests.stages import exports
 from tests.stages.exports import manifest_of
 
@@ -85,6 +87,22 @@ def test_a_bound_on_int8_is_judged_with_what_stays_in_fp32(tmp_path: Path, plugi
     assert (found.images, found.fallback, [one.name for one in found.in_fp32]) == (4, (), list(FOUND))
     assert any(re.fullmatch(r"INT8 with FP16 around it: [0-9.]+ dB on 4 image\(s\)", note) for note in result.notes)
     assert typed(engines.find(result.output)) == given[0]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_blocks_on_loud_maps_are_plugin_layers_still(precision: str, tmp_path: Path, pictures: Path, plugin: Path) -> None:
+    network = small.network(opset=20)
+    for name in ("conv0.weight", "conv0.bias"):
+        small.replace(network, name, small.weight(network, name) * np.float32(3e4))
+    model = exports.directory(tmp_path, network)
+    result = build(model, calib=pictures, **{precision: True}, **ON_RTX)
+    assert result.plugin_layers == 2
+    layers = json.loads((model / "engine.layers.json").read_text())["layers"]
+    first = next(layer for layer in layers if layer["plugin"])
+    assert first["outputs"][0]["dtype"] == {"fp16": "FLOAT", "int8": "INT8"}[precision]
+    found = manifest_of(result.output).accuracy
+    assert isinstance(found, Halved)
+    assert {"conv0", "relu0", "dw", "se"} <= {one.name for one in found.in_fp32}
 
 
 def test_scales_that_half_cannot_hold_are_fp32(tmp_path: Path, pictures: Path, plugin: Path, given: list[ModelProto]) -> None:
