@@ -9,7 +9,7 @@ from se_deploy.graph.fuse import fuse
 from se_deploy.graph.half import to_half
 from se_deploy.graph.names import name_by_module
 from tests.graph.exported import exported, images, run
-from tests.graph.halves import numpy_half
+from tests.graph.halves import kept, numpy_half
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
@@ -282,5 +282,6 @@ def test_a_fused_network() -> None:
     assert sum(kind == "Cast" for kind in ops(half)) == 4  # the input, the last mean's input, the classifier's, the output
     assert len({node.name for node in half.graph.node}) == len(half.graph.node)
     x = images(3, 64)
+    assert kept(model, x) == {}
     expected, actual = run(model, x), run(half, x)
     assert np.abs(actual - expected).max() < 3e-3 * np.ptp(expected)
