@@ -106,9 +106,7 @@ def variant_of(node: NodeProto) -> Variant | None:
     return VARIANTS.get(node.op_type) if node.domain == DOMAIN else None
 
 
-def make_node(
-    variant: Variant, inputs: Sequence[str], output: str, name: str, attributes: Mapping[str, float] | None = None
-) -> NodeProto:
+def make_node(variant: Variant, inputs: Sequence[str], output: str, name: str, attributes: Mapping[str, float] | None = None) -> NodeProto:
     """A SqueezeExcite node. `inputs` are in the order of `variant.inputs`; `attributes` must hold exactly `variant.attributes`.
 
     Raises:
@@ -286,9 +284,7 @@ def function(variant: Variant, opset: int, *, planes: bool = False) -> FunctionP
         y = body.op("CastLike", y, "x") if opset >= 15 else body.op("Identity", y)
     body.nodes[-1].output[0] = "y"
     imports = [helper.make_opsetid("", opset)]
-    return helper.make_function(
-        DOMAIN, variant.name, list(variant.inputs), ["y"], body.nodes, imports, list(variant.attributes)
-    )
+    return helper.make_function(DOMAIN, variant.name, list(variant.inputs), ["y"], body.nodes, imports, list(variant.attributes))
 
 
 def sigmoid(v: Float) -> Float:

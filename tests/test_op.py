@@ -22,8 +22,7 @@ def inputs_of(variant: op.Variant, dtype: str, spatial: tuple[int, ...], batch: 
 
     sizes = {"w1": (R, C), "b1": (R,), "w2": (C, C if variant.act == "none" else R), "b2": (C,), "slope": (R,)}
     return {
-        name: tensor() if name in ("x", "residual") else rng.standard_normal(sizes[name]).astype(np.float32) * 2
-        for name in variant.inputs
+        name: tensor() if name in ("x", "residual") else rng.standard_normal(sizes[name]).astype(np.float32) * 2 for name in variant.inputs
     }
 
 
@@ -37,8 +36,11 @@ def model_of(variant: op.Variant, inputs: dict, attributes: dict[str, float], op
     kind = TYPES[str(inputs["x"].dtype)]
     rank = inputs["x"].ndim
     values = [
-        helper.make_tensor_value_info(name, kind if name in ("x", "residual") else TensorProto.FLOAT,
-                                      [None] * rank if name in ("x", "residual") else list(inputs[name].shape))
+        helper.make_tensor_value_info(
+            name,
+            kind if name in ("x", "residual") else TensorProto.FLOAT,
+            [None] * rank if name in ("x", "residual") else list(inputs[name].shape),
+        )
         for name in variant.inputs
     ]
     graph = helper.make_graph([node], "g", values, [helper.make_tensor_value_info("out", kind, [None] * rank)])
@@ -94,8 +96,12 @@ def test_int8_body_equals_reference(variant: op.Variant) -> None:
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("int8", [False, True])
 def test_every_opset_and_rank(opset: int, rank: int, int8: bool) -> None:
-    for act, gate, skip, epilogue in [("relu", "sigmoid", "add", "relu"), ("prelu", "tanh", "self", "silu"),
-                                      ("gelu", "hardsigmoid", "none", "hardswish"), ("none", "sigmoid", "none", "none")]:
+    for act, gate, skip, epilogue in [
+        ("relu", "sigmoid", "add", "relu"),
+        ("prelu", "tanh", "self", "silu"),
+        ("gelu", "hardsigmoid", "none", "hardswish"),
+        ("none", "sigmoid", "none", "none"),
+    ]:
         variant = op.Variant(act, gate, skip, epilogue, int8)
         check(variant, "int8" if int8 else "float32", rank, opset, seed=opset)
 
@@ -128,8 +134,12 @@ def test_half_precision_mean_of_10_at_112x112_stays_10() -> None:
     variant = op.Variant("relu", "hardsigmoid")
     inputs = inputs_of(variant, "float16", (112, 112), 2, np.random.default_rng(0))
     inputs["x"] = np.full((2, C, 112, 112), 10, np.float16)
-    inputs |= {"w1": np.eye(R, C, dtype=np.float32), "b1": np.zeros(R, np.float32),
-               "w2": np.eye(C, R, dtype=np.float32), "b2": np.zeros(C, np.float32)}
+    inputs |= {
+        "w1": np.eye(R, C, dtype=np.float32),
+        "b1": np.zeros(R, np.float32),
+        "w2": np.eye(C, R, dtype=np.float32),
+        "b2": np.zeros(C, np.float32),
+    }
     attributes = {"alpha": 0.05, "beta": 0.0}  # the gate of the first R channels is 10 * 0.05
     got = run(model_of(variant, inputs, attributes, 17), inputs)
     np.testing.assert_array_equal(got[:, :R], np.float16(5))

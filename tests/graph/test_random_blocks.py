@@ -81,7 +81,9 @@ def drawn(draw: st.DrawFn) -> Drawn:
     product = draw(st.sampled_from(["w0 = Mul(x, g)", "w0 = Mul(g, x)"])) if spoiler != "other-tensor" else "w0 = Mul(x, g)"
     dead = draw(st.sampled_from(["", "dead = Relu(p)", "dead = Abs(g)  deader = Neg(dead)", "dead = Shape(a)"]))
     other = draw(st.sampled_from(["r = Abs(x)", "r = Conv(x, P)"]))
-    text = "  ".join([_renamed(POOLS[pool], "q", "x", "p"), before, first, act_text, second, gate_text, after, other, product, behind, dead])
+    text = "  ".join(
+        [_renamed(POOLS[pool], "q", "x", "p"), before, first, act_text, second, gate_text, after, other, product, behind, dead]
+    )
     if spoiler is not None:
         find, replacement = SPOILERS[spoiler]
         head, _, rest = text.rpartition(f" {find}") if find != "p = " else text.rpartition(find)
@@ -107,7 +109,9 @@ def built(case: Drawn) -> onnx.ModelProto:
     return plain
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate, Phase.shrink])
+@settings(
+    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate, Phase.shrink]
+)
 @given(case=drawn())
 def test_found_if_and_only_if_it_is_one(case: Drawn) -> None:
     plain = built(case)

@@ -167,7 +167,6 @@ def test_wrappers_and_prefixes_end_to_end(net: nn.Module, tmp_path: Path) -> Non
 
 def test_foreign_keys_go_through_their_dialect(tmp_path: Path) -> None:
 
-
     source = shaken(moskomule_se_resnet50(5, (1, 1, 1, 1)))
     network = load(saved(tmp_path, {"state_dict": {f"module.{k}": v for k, v in source.state_dict().items()}}))
     images = torch.randn(2, 3, 64, 64)
@@ -181,7 +180,6 @@ def test_foreign_keys_go_through_their_dialect(tmp_path: Path) -> None:
 
 
 def test_vggface2_images_are_bgr(tmp_path: Path) -> None:
-
 
     source = shaken(vggface2_senet50(9))
     network = load(saved(tmp_path, source.state_dict()))

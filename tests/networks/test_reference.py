@@ -30,7 +30,7 @@ class Gives(nn.Module):
 
 def test_one_output() -> None:
     net = planted.Net().eval()
-    (name, values), = answer(net, IMAGES).items()
+    ((name, values),) = answer(net, IMAGES).items()
     assert name == "output"
     np.testing.assert_array_equal(values, net(torch.from_numpy(IMAGES)).detach().numpy())
 

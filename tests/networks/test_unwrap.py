@@ -63,9 +63,7 @@ def test_dicts_in_dicts() -> None:
 def test_an_ema_of_parameters_takes_the_statistics_from_the_raw_weights() -> None:
     average = {key: value for key, value in weights(2).items() if "running" not in key}
     found = unwrap("x.pt", {"state_dict": prefixed("module.", weights(1)), "ema": average})
-    assert {key: float(value.mean()) for key, value in found.state.items()} == {
-        key: 1.0 if "running" in key else 2.0 for key in KEYS
-    }
+    assert {key: float(value.mean()) for key, value in found.state.items()} == {key: 1.0 if "running" in key else 2.0 for key in KEYS}
     assert "the EMA weights lack 1 tensors, taken from the raw ones" in found.notes
 
 

@@ -159,7 +159,7 @@ def test_int8_is_never_made_from_random_data(model: Path) -> None:
         ({"fp32": True, "int8": True}, "fp32 and int8 exclude each other"),
         ({"fp32": True, "fp16": True, "int8": True}, "fp32 and fp16 and int8"),
         ({"calib": "imgs"}, "are for int8"),
-        ({"fp16": True, "scales": "s.json"}, "are for int8"),
+        ({"fp32": True, "scales": "s.json"}, "are for int8 and fp16"),
         ({"int8": True, "calib": "imgs", "scales": "s.json"}, "calib and scales exclude"),
     ],
 )

@@ -120,7 +120,7 @@ def test_the_weights_make_the_network_again(exported: Path, checkpoint: Path) ->
 
 def test_nothing_of_the_users_machine_is_written(exported: Path, checkpoint: Path) -> None:
     private = [str(checkpoint.parent).encode(), str(exported.parent).encode(), str(Path(torch.__file__).parent.parent).encode()]
-    private += [str(Path(__file__).parent).encode(), b"site-packages", b"stack_trace", b"secret-place", b".py\""]
+    private += [str(Path(__file__).parent).encode(), b"site-packages", b"stack_trace", b"secret-place", b'.py"']
     for name in FILES:
         content = (exported / name).read_bytes()
         assert [word for word in private if word in content] == []

@@ -34,8 +34,14 @@ def model(folder: Path, *, batch: int | None = None, pytorch: bool = True, label
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module, (torch.randn(batch or 2, 3, SIZE, SIZE),), folder / "plain.onnx", dynamo=False, opset_version=17,
-            input_names=["input"], output_names=["logits"], dynamic_axes={} if batch else {"input": [0], "logits": [0]},
+            module,
+            (torch.randn(batch or 2, 3, SIZE, SIZE),),
+            folder / "plain.onnx",
+            dynamo=False,
+            opset_version=17,
+            input_names=["input"],
+            output_names=["logits"],
+            dynamic_axes={} if batch else {"input": [0], "logits": [0]},
         )
     shutil.copy(folder / "plain.onnx", folder / "model.onnx")
     np.savez(folder / "reference.npz", **{"input.input": inputs.numpy(), "output.logits": answers})

@@ -68,6 +68,4 @@ def _curve(view: View, node: Node, known: dict[str, Curve]) -> Curve | None:
 
 def _is_closed(view: View, known: dict[str, Curve], taken: dict[Node, None], last: str) -> bool:
     """Whether nobody but the taken nodes reads what they make, the last result aside."""
-    return all(
-        name not in view.outputs and all(r in taken for r in view.consumers.get(name, [])) for name in known if name != last
-    )
+    return all(name not in view.outputs and all(r in taken for r in view.consumers.get(name, [])) for name in known if name != last)

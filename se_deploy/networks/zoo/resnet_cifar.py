@@ -14,9 +14,7 @@ from se_deploy.networks.zoo.se import reduction_of, squeeze_excite
 class ResNetCifar(nn.Module):
     """The network of 2 * sum(layers) + 2 layers; takes (N, in_chans, H, W), gives (N, num_classes)."""
 
-    def __init__(
-        self, num_classes: int = 10, in_chans: int = 3, reduction: int | None = 16, layers: Sequence[int] = (3, 3, 3)
-    ) -> None:
+    def __init__(self, num_classes: int = 10, in_chans: int = 3, reduction: int | None = 16, layers: Sequence[int] = (3, 3, 3)) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_chans, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
