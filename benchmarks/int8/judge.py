@@ -56,7 +56,7 @@ class Judge:
         self.how, self.input = Preprocess(**manifest["preprocess"]), manifest["inputs"][0]["name"]
         self.images = find_images(folder)
         self.size = tuple(manifest["inputs"][0]["shape"][1:])
-        names = manifest["labels"] or self.images.classes
+        names = manifest["labels"] or self.images.classes or ()
         self.labels = np.array([names.index(path.relative_to(folder).parts[0]) for path in self.images.paths])
 
     @cached_property
