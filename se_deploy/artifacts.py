@@ -284,14 +284,14 @@ class Report(Record):
 
 
 class TensorScale(Record):
-    """A calibrated tensor: the range seen, and the symmetric INT8 scale chosen from it.
+    """A calibrated tensor: the range seen, and the symmetric INT8 scale chosen from it, a normal number of FP32.
 
     `method` is how the scale was chosen; None where there was nothing to choose from.
     """
 
-    min: float
-    max: float
-    scale: float = Field(gt=0)
+    min: float = Field(allow_inf_nan=False)
+    max: float = Field(allow_inf_nan=False)
+    scale: float = Field(ge=1.2e-38, le=1.7e38)
     method: str | None = None
 
 

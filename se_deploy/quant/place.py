@@ -127,10 +127,15 @@ class _Rewrite:
         weight = self._float(layer.weight, node)
         half = self.constants[layer.weight].data_type == TensorProto.FLOAT16
         scales = weights.channel_scales(weight, layer.axis)
+        bias = self._float(layer.bias, node) if layer.bias else None
+        if bias is not None and bias.shape == scales.shape:
+            # In the signed form too: ONNX Runtime quantizes the biases that it finds between pairs itself, and wraps.
+            step = np.float32(self.integers[layer.source].scale)
+            scales = weights.room_for_bias(scales, bias, step, weight.size // len(scales))
         if half:
             scales = ranges.up_to_half(scales)
-        if self.int_bias and layer.bias:
-            scales = self._bias(node, layer, scales)
+        if self.int_bias and bias is not None and bias.shape == scales.shape:
+            self._bias(node, bias, scales * np.float32(self.integers[layer.source].scale))
         key = (layer.weight, scales.tobytes())
         if key not in self.shared:
             name = f"{layer.weight}/{layer.index}" if any(w == layer.weight for w, _ in self.shared) else layer.weight
@@ -138,16 +143,9 @@ class _Rewrite:
             self.shared[key] = self._dequantized(name, values, scales.astype(np.float16) if half else scales, layer.axis)
         node.input[1] = self.shared[key]
 
-    def _bias(self, node: NodeProto, layer: Weighted, scales: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Quantizes the bias to int32; returns the weight's scales, raised where the bias needs room."""
-        bias = self._float(node.input[2], node)
-        if bias.shape != scales.shape:
-            return scales
-        step = np.float32(self.integers[layer.source].scale)
-        scales = weights.room_for_bias(scales, bias, step)
-        values = weights.quantize(bias, scales * step, 0, np.int32)
-        node.input[2] = self._dequantized(f"{node.output[0]}/bias", values, scales * step, 0)
-        return scales
+    def _bias(self, node: NodeProto, bias: NDArray[np.float32], steps: NDArray[np.float32]) -> None:
+        """Quantizes the bias to int32, of which each channel has its step."""
+        node.input[2] = self._dequantized(f"{node.output[0]}/bias", weights.quantize(bias, steps, 0, np.int32), steps, 0)
 
     def _float(self, name: str, node: NodeProto) -> NDArray[np.float32]:
         values = numpy_helper.to_array(self.constants[name]).astype(np.float32)

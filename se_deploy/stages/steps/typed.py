@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 
 from onnx import ModelProto
 
-from se_deploy import backends
+from se_deploy import backends, op
 from se_deploy.artifacts import Judged, Precision, TensorScale
 from se_deploy.backends import Backend
 from se_deploy.errors import ArtifactError
-from se_deploy.graph import strong
+from se_deploy.graph import shapes, strong
 from se_deploy.graph.half import to_half
 from se_deploy.graph.inline import inlined
 from se_deploy.graph.read import read
@@ -54,7 +54,10 @@ def with_types(
     if scales is not None and backend.strongly_typed:
         model = strongly_typed_int8(model, scales, notes, integer_blocks=not plain, floats=floats, wide=wide)
     elif scales is not None:
+        planes = not backend.signed_int8 and _on_planes(model)
         place(model, scales, signed=backend.signed_int8, floats=floats)
+        if planes:
+            op.declare(model, planes=True)
     elif precision == "fp16":
         model = to_half(model, notes, wide)
     if plain:
@@ -62,6 +65,14 @@ def with_types(
     if backend.strongly_typed:
         strong.check(model)
     return model
+
+
+def _on_planes(model: ModelProto) -> bool:
+    """Whether all that SqueezeExcite nodes read is known to be (N, C, H, W)."""
+    read = [node.input[0] for node in model.graph.node if op.variant_of(node)]
+    known = shapes.infer(model) if read else {}
+    sizes = [known[name].shape if name in known else None for name in read]
+    return all(size is not None and len(size) == 4 for size in sizes)
 
 
 def typed(engine: Built) -> ModelProto:
