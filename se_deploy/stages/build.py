@@ -198,8 +198,7 @@ class _Job:
         """Chooses what stays in float, where there is a bound."""
         if self.apart is None or self.scales is None:
             return
-        plugin, tensors = self.wanted.plugin != "off", self.scales.tensors
-        job = fallback.Job(self.source, self.engine, plugin, tensors, self.apart, folder, self.progress)
+        job = fallback.Job(self.source, self.engine, self.wanted.plugin != "off", self.scales, self.apart, folder, self.progress)
         self.chosen = fallback.choose(job)
         self.notes += self.chosen.notes
 
@@ -211,10 +210,9 @@ class _Job:
             yield self.source.model
             return
         self.progress(f"write the model in {self.precision}", 0, None)
-        scales = self.scales.tensors if self.scales is not None else None
         floats = {fell.name for fell in self.chosen.accuracy.fallback} if self.chosen else ()
         model = read(self.source.model)
-        model = with_types(model, self.precision, self.engine, scales=scales, plugin=not plain, notes=self.notes, floats=floats)
+        model = with_types(model, self.precision, self.engine, scales=self.scales, plugin=not plain, notes=self.notes, floats=floats)
         if plain:
             self.notes.append(f"no plugin: {self.source.manifest.se_blocks} SE block(s) are built as plain operators")
         with tempfile.TemporaryDirectory(dir=folder) as place_for_it:
