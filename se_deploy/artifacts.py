@@ -126,10 +126,30 @@ class FellBack(Record):
     reason: str
 
 
+class KeptFp32(Record):
+    """A node that stays in FP32 in an FP16 graph though its operator need not: its name and operator, and the reason in words."""
+
+    name: str
+    op: str
+    reason: str
+
+
+class Halved(Record):
+    """What FP16 (or FP16 around INT8) leaves in FP32 because of what tensors or weights hold, in the graph's order.
+
+    `images`: how many were looked at; None where none were. `sqnr_db`: what the answers keep of FP32's on some of them.
+    """
+
+    images: int | None
+    sqnr_db: float | None
+    in_fp32: tuple[KeptFp32, ...]
+
+
 class Judged(Record):
     """What a bound on INT8's accuracy was judged by, in percent against the model in FP32; `top1`, `top1_reference` and `drop` need labels.
 
     `judged_on` is "data", or "a fifth of calib". `fallback`: what went back to float so that the bound holds, the most sensitive first.
+    `in_fp32`: as `Halved`'s.
     """
 
     bound: str
@@ -141,6 +161,7 @@ class Judged(Record):
     drop: float | None
     sqnr_db: float
     fallback: tuple[FellBack, ...]
+    in_fp32: tuple[KeptFp32, ...] = ()
 
 
 class EngineManifest(Record):
@@ -162,8 +183,8 @@ class EngineManifest(Record):
     preprocess: Preprocess
     labels: tuple[str, ...] | None
     se_blocks: int
-    #: None: INT8 had no bound.
-    accuracy: Judged | None
+    #: None: INT8 had no bound, and nothing was looked for or found that FP16 cannot hold.
+    accuracy: Judged | Halved | None
 
 
 class Result(Record):

@@ -17,7 +17,9 @@ def build(
     fp32: Annotated[bool, typer.Option("--fp32", help="The default on ONNX Runtime.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="The default on TensorRT. Means, gates, inputs and outputs stay FP32.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Needs --calib or --scales; inside SE blocks everything is FP32.")] = False,
-    calib: Annotated[Path | None, typer.Option(help="A folder of images to measure the scales on.", show_default=False)] = None,
+    calib: Annotated[
+        Path | None, typer.Option(help="A folder of images: for INT8's scales, and for what FP16 cannot hold.", show_default=False)
+    ] = None,
     scales: Annotated[Path | None, typer.Option(help="A scale file that `calibrate` wrote for this model.", show_default=False)] = None,
     backend: Annotated[str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime or openvino.")] = "auto",
     plugin: Annotated[str, typer.Option(metavar="auto|off|PATH", help="TensorRT: compiled where none is built yet.")] = "auto",
@@ -53,6 +55,7 @@ def build(
     Examples:
       se-deploy build --int8 --calib imgs/
       se-deploy build engines/se_resnet50 --fp16 -o half.onnx
+      se-deploy build --fp16 --calib imgs/
       se-deploy build --int8 --calib imgs/ --min-agreement 99
       se-deploy build --int8 --scales calibration/se_resnet50.json --shapes input:1,16,64
       se-deploy build --int8 --calib imgs/ --backend tensorrt-rtx --target sm_89 --target sm_120

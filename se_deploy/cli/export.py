@@ -56,7 +56,8 @@ def export(
         str | None, typer.Option(metavar="NAME=1x3x224x224", help="The graph's input, and another size than the network's own.")
     ] = None,
     opset: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="20 where it is left out; dynamo writes 18 and up, torchscript 13 to 20.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Left out: 20. Dynamo writes 18 and up, torchscript 13 to 20; an .onnx file is raised."),
     ] = None,
     exporter: Annotated[
         Literal["auto", "dynamo", "torchscript"], typer.Option(help="auto: dynamo, else torchscript, which is said.")

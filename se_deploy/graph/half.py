@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ _MIN_OPSET = 15
 _NOTHING = Slots(frozenset(), frozenset())
 
 
-def to_half(model: ModelProto, notes: list[str] | None = None) -> ModelProto:
+def to_half(model: ModelProto, notes: list[str] | None = None, wide: Collection[str] = ()) -> ModelProto:
     """An FP16 model of an FP32 one, fused or plain; the model given is not changed.
 
     Network inputs and outputs stay FP32, with a Cast behind and before them: an input value beyond 65504 becomes infinite there (images
@@ -32,6 +33,7 @@ def to_half(model: ModelProto, notes: list[str] | None = None) -> ModelProto:
     Args:
         model: FP32, one that onnx.checker passes.
         notes: takes a line for every node that stays in FP32 because of its weights' values.
+        wide: names of nodes (of what they give, where they have none) that stay in FP32 too: `wide.find` chooses them by images.
 
     Returns:
         A model in topological order, without nodes that no output needs.
@@ -39,21 +41,31 @@ def to_half(model: ModelProto, notes: list[str] | None = None) -> ModelProto:
     Raises:
         GraphError: the model has to be raised to opset 15 and cannot be.
     """
+    view = raised(model)
+    return _Writer(view, choose(view, [] if notes is None else notes, wide)).write()
+
+
+def raised(model: ModelProto) -> View:
+    """The graph that `to_half` starts from: the model's own, at opset 15 or later where it has SqueezeExcite nodes.
+
+    Raises:
+        GraphError: it has to be raised and cannot be.
+    """
     view = View(model)
     if view.opset < _MIN_OPSET and any(op.variant_of(node) for node in model.graph.node):
-        view = View(_raised(model, view.opset))
-    return _Writer(view, choose(view, [] if notes is None else notes)).write()
+        return View(_raised(model, view.opset))
+    return view
 
 
 def _raised(model: ModelProto, opset: int) -> ModelProto:
     """The model at the first opset that has CastLike."""
     try:
-        raised = version_converter.convert_version(model, _MIN_OPSET)
+        converted = version_converter.convert_version(model, _MIN_OPSET)
     except (RuntimeError, ValueError) as error:
         raise GraphError(f"the model cannot be raised from opset {opset} to {_MIN_OPSET}", "export it with --opset 17") from error
-    raised.functions.extend(model.functions)  # the converter forgets them
-    op.declare(raised)
-    return raised
+    converted.functions.extend(model.functions)  # the converter forgets them
+    op.declare(converted)
+    return converted
 
 
 class _Writer:

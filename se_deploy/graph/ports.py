@@ -33,8 +33,8 @@ def image_input(model: ModelProto) -> ValueInfoProto:
 
 
 def declared(value: ValueInfoProto) -> Shape:
-    """Sizes and, where a dimension is dynamic, its name ("?" where it has none); () for an unknown rank."""
-    return tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in value.type.tensor_type.shape.dim)
+    """Sizes and, where a dimension is dynamic, its name ("?" where it has none, or the -1 that Paddle writes); () for an unknown rank."""
+    return tuple(d.dim_value if d.dim_value > 0 else d.dim_param or "?" for d in value.type.tensor_type.shape.dim)
 
 
 def dtype(value: ValueInfoProto) -> str:

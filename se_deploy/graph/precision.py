@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,18 +44,26 @@ class Slots:
     outputs: frozenset[int]
 
 
-def choose(view: View, notes: list[str]) -> dict[Node, Slots]:
-    """The nodes that may compute in FP16. `notes` takes a line for each that may not because of its weights' values."""
+def choose(view: View, notes: list[str], wide: Collection[str] = ()) -> dict[Node, Slots]:
+    """The nodes that may compute in FP16, without those named in `wide`. `notes` takes a line for each that may not because of its
+    weights' values."""
+    chosen = {node: slots for node, slots in candidates(view).items() if node.name not in wide}
+    misfit = misfits(view, chosen)
+    notes += [f"{node.name} stays in FP32: {problem}" for node, problem in misfit.items()]
+    return {node: slots for node, slots in chosen.items() if node not in misfit}
+
+
+def candidates(view: View) -> dict[Node, Slots]:
+    """The nodes that may compute in FP16 by what they do, whatever their values are."""
     in_fp32 = _means_and_gates(view)
-    chosen = {}
-    for node in view.nodes:
-        slots = None if node in in_fp32 else _slots(view, node)
-        problem = None if slots is None else _misfit(view, node, slots)
-        if problem:
-            notes.append(f"{node.name} stays in FP32: {problem}")
-        elif slots is not None:
-            chosen[node] = slots
-    return chosen
+    found = ((node, None if node in in_fp32 else _slots(view, node)) for node in view.nodes)
+    return {node: slots for node, slots in found if slots is not None}
+
+
+def misfits(view: View, chosen: Mapping[Node, Slots]) -> dict[Node, str]:
+    """Those of the nodes with constants that FP16 cannot hold, and why."""
+    found = ((node, _misfit(view, node, slots)) for node, slots in chosen.items())
+    return {node: problem for node, problem in found if problem}
 
 
 def is_mean(node: Node) -> bool:

@@ -74,14 +74,8 @@ def _torchvision(name: str, **kwargs: Any) -> nn.Module:
     module: nn.Module = models.get_model(name, weights=None, **kwargs)
     if channels is not None:
         where, conv = next((n, m) for n, m in module.named_modules() if isinstance(m, nn.Conv2d))
-        fresh = nn.Conv2d(
-            channels,
-            conv.out_channels,
-            conv.kernel_size,
-            conv.stride,
-            conv.padding,
-            bias=conv.bias is not None,  # type: ignore[arg-type]
-        )
+        same: dict[str, Any] = {name: getattr(conv, name) for name in ("kernel_size", "stride", "padding")}
+        fresh = nn.Conv2d(channels, conv.out_channels, bias=conv.bias is not None, **same)
         module.set_submodule(where, fresh)
     return module
 

@@ -43,6 +43,7 @@ class Watch:
 
     def __init__(self, model: Path, tensors: Sequence[str], threads: int | None = None) -> None:
         self.session = _session(_watching(model, tensors), model.parent, threads)
+        self.binding = self.session.io_binding()
         self.inputs = {port.name for port in self.session.get_inputs()} & set(tensors)
         self.inner = [name for name in tensors if name not in self.inputs]
 
@@ -58,11 +59,21 @@ class Watch:
         if not self.inner:
             return
         batch = next(iter(feeds.values())).shape[0]
-        for name, values in zip(self.inner, self.session.run(self.inner, dict(feeds)), strict=True):
-            rows = _rows(np.asarray(values), batch, missing)
+        for name, values in zip(self.inner, self._run(feeds), strict=True):
+            rows = _rows(values.numpy(), batch, missing)
             seen[name].update(rows)
             if name in channels:
                 channels[name].update(rows)
+
+    def _run(self, feeds: Feeds) -> list[ort.OrtValue]:
+        """The inner tensors of one batch, left in the session's memory: `session.run` copies all of them at once, these one by one."""
+        for name in self.inner:  # anew, which lets go of the last batch's
+            self.binding.bind_output(name)
+        for name, values in feeds.items():
+            self.binding.bind_cpu_input(name, np.ascontiguousarray(values))
+        self.session.run_with_iobinding(self.binding)
+        given: list[ort.OrtValue] = self.binding.get_outputs()
+        return given
 
 
 def _rows(values: NDArray[Any], batch: int, missing: int) -> NDArray[Any]:

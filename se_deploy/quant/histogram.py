@@ -40,7 +40,7 @@ class Histogram:
         inverse = np.float32(1 / self.width)
         flat = values.reshape(-1)
         for start in range(0, flat.size, PIECE):
-            bins = (flat[start : start + PIECE] * inverse).astype(np.intp)
+            bins = (flat[start : start + PIECE] * inverse).astype(np.int32)
             bins += BINS
             self.counts += np.bincount(bins, minlength=2 * BINS + 1)
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from se_deploy import __version__, artifacts, backends
-from se_deploy.artifacts import EngineManifest, FileRef, Precision, Progress, Result, Scales, peak_rss_mb, silent
+from se_deploy.artifacts import EngineManifest, FileRef, Halved, Judged, Precision, Progress, Result, Scales, peak_rss_mb, silent
 from se_deploy.backends import Backend, Made, Wanted
 from se_deploy.backends.profile import profile
 from se_deploy.backends.tensorrt.names import layers_of, plugin_of
@@ -23,10 +23,12 @@ from se_deploy.files import replacing_directory
 from se_deploy.graph.read import read, write
 from se_deploy.quant import scales as measured
 from se_deploy.stages.calibrate import calibrate
-from se_deploy.stages.steps import asked, exported, fallback, paces, suspicious
+from se_deploy.stages.steps import asked, exported, fallback, half_checked, halving, paces, suspicious
 from se_deploy.stages.steps.apart import Apart, apart
 from se_deploy.stages.steps.exported import ENGINES, Exported
+from se_deploy.stages.steps.halving import Halving
 from se_deploy.stages.steps.typed import with_types
+from se_deploy.verify.samples import Pictures
 
 
 def build(
@@ -57,11 +59,11 @@ def build(
     Args:
         model: a model directory or its model.onnx; None takes the newest export under engines/.
         fp32: build in FP32. At most one of the three; with none, the backend's default is taken (FP32 on ONNX Runtime, else FP16).
-        fp16: build in FP16; means, gates, inputs and outputs stay FP32.
+        fp16: build in FP16; means, gates, inputs and outputs stay FP32, and so do nodes whose weights or tensors FP16 cannot hold.
         int8: build in INT8. Inside SE blocks everything is FP32; on TensorRT what they
             read and give is int8, and what has no pair is FP16.
-        calib: a folder of images to measure the scales on (int8).
-        scales: a scale file that `calibrate` wrote for this model (int8).
+        calib: a folder of images to measure the scales on (int8), and to find what overflows or loses its range in FP16.
+        scales: a scale file that `calibrate` wrote for this model (int8; for fp16 its ranges tell less than images do).
         backend: "auto" or one of `backends.NAMES`.
         plugin: for TensorRT: "auto" (the library built before, else compiled now), "off" (SE blocks as plain operators), or a path.
         target: GPUs that a TensorRT-RTX engine is for, such as "sm_89"; left out, the one that is here.
@@ -80,11 +82,11 @@ def build(
 
     Raises:
         ArtifactError: there is no such model, it has changed since its export, or the engine's name is taken.
-        BackendError: the backend is missing or refuses the model or an option, or the engine's answers are not finite.
+        BackendError: the backend is missing or refuses the model or an option, or answers (the FP16 graph's, the engine's) are not finite.
         CheckFailed: TensorRT took the plugin for fewer nodes than the model has SE blocks; or a bound does not hold. Nothing is written.
         ImageError: no usable image, or images that contradict the network's input.
         QuantError: INT8 without images or scales, scales of another model, or a graph that cannot be quantized.
-        Contradiction: more than one precision; images and scales, or two bounds; or any of them for another precision than INT8.
+        Contradiction: more than one precision; images and scales, or two bounds; images or scales for FP32, a bound without INT8.
     """
     started = time.perf_counter()
     precision = asked.precision(fp32, fp16, int8, calib, scales)
@@ -120,10 +122,10 @@ def build(
         precision=job.precision,
         se_blocks=source.manifest.se_blocks,
         plugin_layers=job.plugin_layers(),
-        images=job.scales.images if job.scales else None,
+        images=job.images,
         seconds=time.perf_counter() - started,
         peak_rss_mb=peak_rss_mb(),
-        fallback=tuple(fell.name for fell in job.chosen.accuracy.fallback) if job.chosen else None,
+        fallback=job.fallback,
         notes=(*source.notes, *job.notes),
     )
 
@@ -165,6 +167,9 @@ class _Job:
         self.apart = apart
         self.chosen: fallback.Chosen | None = None
         self.scales: Scales | None = None
+        self.pictures: Pictures | None = None
+        self.halving = Halving()
+        self.sqnr_db: float | None = None
         self.made = Made()
         self.notes: list[str] = []
 
@@ -173,14 +178,19 @@ class _Job:
         made, table = folder / out.name, folder / f"{out.name}.scales.json"
         if self.precision == "int8":
             self._measure(table, calib, scales)
-            images = calib if calib is not None else data
-            self.notes += suspicious.remarks(self.source, images) if images is not None else []
-            self._fall_back(folder)
+        elif scales is not None:
+            self._read(Path(scales))
+        images = calib if calib is not None else data
+        self.notes += suspicious.remarks(self.source, images) if images is not None else []
+        if calib is not None:
+            self.pictures = halving.calibration(self.source, calib, self.apart.spared if self.apart else ())
+        self._halve(folder)
+        self._fall_back(folder)
         with self._typed(folder) as typed:
             self.made = self.engine.build(typed, made, self.progress, self.wanted)
         self.notes += self.made.notes
         self._try(made)
-        artifacts.write(self._manifest(out, made, FileRef.of(table) if self.scales else None), folder / f"{out.name}.json")
+        artifacts.write(self._manifest(out, made, FileRef.of(table) if self.precision == "int8" else None), folder / f"{out.name}.json")
 
     def _measure(self, table: Path, calib: str | Path | None, scales: str | Path | None) -> None:
         if calib is not None:
@@ -189,16 +199,26 @@ class _Job:
             self.scales = measured.read(table)
             return
         given = Path(scales or "")
+        self._read(given)
+        shutil.copyfile(given, table)
+
+    def _read(self, given: Path) -> None:
         manifest = self.source.manifest
         self.scales = measured.read(given)
         measured.check(self.scales, given, graph=manifest.model.sha256, preprocess=manifest.preprocess)
-        shutil.copyfile(given, table)
+
+    def _halve(self, folder: Path) -> None:
+        """Finds what stays in FP32 where the rest is FP16."""
+        given = halving.Given(self.source, self.engine, self.precision, self.pictures, self.scales, folder, self.progress)
+        self.halving = halving.find(given)
+        self.notes += self.halving.notes
 
     def _fall_back(self, folder: Path) -> None:
         """Chooses what stays in float, where there is a bound."""
         if self.apart is None or self.scales is None:
             return
-        job = fallback.Job(self.source, self.engine, self.wanted.plugin != "off", self.scales, self.apart, folder, self.progress)
+        plugin, names = self.wanted.plugin != "off", self.halving.names
+        job = fallback.Job(self.source, self.engine, plugin, self.scales, self.apart, folder, self.progress, names)
         self.chosen = fallback.choose(job)
         self.notes += self.chosen.notes
 
@@ -210,16 +230,48 @@ class _Job:
             yield self.source.model
             return
         self.progress(f"write the model in {self.precision}", 0, None)
+        scales = self.scales if self.scales is not None and self.precision == "int8" else None
         floats = {fell.name for fell in self.chosen.accuracy.fallback} if self.chosen else ()
         model = read(self.source.model)
-        model = with_types(model, self.precision, self.engine, scales=self.scales, plugin=not plain, notes=self.notes, floats=floats)
+        model = with_types(
+            model,
+            self.precision,
+            self.engine,
+            scales=scales,
+            plugin=not plain,
+            notes=self.notes,
+            floats=floats,
+            wide=self.halving.names,
+        )
         if plain:
             self.notes.append(f"no plugin: {self.source.manifest.se_blocks} SE block(s) are built as plain operators")
+        if self.pictures is not None and self.halving.applies:
+            tried = self.apart.judging if self.apart else self.pictures
+            found = half_checked.compare(model, self.precision, self.source, tried, folder, self.progress)
+            self.sqnr_db = found.sqnr_db
+            self.notes.append(found.note)
         with tempfile.TemporaryDirectory(dir=folder) as place_for_it:
             typed = Path(place_for_it) / "model.onnx"
             write(model, typed)
             del model
             yield typed
+
+    @property
+    def images(self) -> int | None:
+        """How many images the precision was chosen by, whether here or when the scale file was written."""
+        return self.scales.images if self.scales else self.halving.images
+
+    @property
+    def fallback(self) -> tuple[str, ...] | None:
+        """The nodes that went back: to float from INT8 (None where no bound asked), to FP32 from FP16."""
+        if self.precision == "fp16":
+            return tuple(kept.name for kept in self.halving.kept)
+        return tuple(fell.name for fell in self.chosen.accuracy.fallback) if self.chosen else None
+
+    def _accuracy(self) -> Judged | Halved | None:
+        if self.chosen is None:
+            return self.halving.record(self.sqnr_db)
+        return self.chosen.accuracy.model_copy(update={"in_fp32": self.halving.kept})
 
     def plugin_layers(self) -> int | None:
         """How many of the engine's layers are the plugin's; None where there are no plugins."""
@@ -268,5 +320,5 @@ class _Job:
             preprocess=model.preprocess,
             labels=model.labels,
             se_blocks=model.se_blocks,
-            accuracy=self.chosen.accuracy if self.chosen else None,
+            accuracy=self._accuracy(),
         )

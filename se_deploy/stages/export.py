@@ -73,7 +73,7 @@ def export(
         trust: run the code in a pickled module or a program.
         random: seeded random weights instead of a library's published ones.
         input: `NAME=1x3x224x224`: the graph's input, and the size in place of the network's own.
-        opset: what the file must have; default 20, for an .onnx file its own.
+        opset: what the file must have; default 20, for an .onnx file its own, which can be raised.
         exporter: "dynamo" or "torchscript"; "auto" tries them in this order.
         batch: "dynamic", or a number to fix it at; None is dynamic where that works and 1 elsewhere, which is said.
         spatial: whether height and width are "fixed" (the default, but for an .onnx file, which says itself) or "dynamic".

@@ -9,6 +9,7 @@ from se_deploy.graph.fuse import fuse
 from se_deploy.graph.half import to_half
 from se_deploy.graph.names import name_by_module
 from tests.graph.exported import exported, images, run
+from tests.graph.halves import numpy_half
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
@@ -93,6 +94,42 @@ def test_a_mean_of_10_at_112x112_stays_10_in_a_fused_block() -> None:
     assert_no_half_reduce(half)
     assert types(half)["layer1.se"] == [HALF, FLOAT, FLOAT]
     np.testing.assert_array_equal(run(half, np.full((2, 2, 112, 112), 10, np.float32)), np.full((2, 2, 112, 112), 5, np.float32))
+
+
+MEANS = {
+    "a global average": "p = GlobalAveragePool(x)",
+    "a mean": "p = ReduceMean<axes = [2, 3]>(x)",
+    "a sum and a division": "s = ReduceSum(x, axes) p = Div(s, count)",
+}
+
+
+@pytest.mark.parametrize("mean", MEANS.values(), ids=MEANS)
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_block_stays_finite_and_right_in_numpys_half_arithmetic(mean: str, fused: bool) -> None:
+    """ONNX Runtime's CPU provider computes FP16 in FP32; ONNX's NumPy reference does not. The sum over the map is 125,440."""
+    weights = {
+        "axes": np.array([2, 3]),
+        "count": np.float32(112 * 112),
+        "w1": np.eye(2, dtype=np.float32).reshape(2, 2, 1, 1),
+        "w2": np.full((2, 2, 1, 1), 0.1, np.float32),
+    }
+    nodes = f"[first] x = Relu(input) {mean} h = Conv(p, w1) r = Relu(h) q = Conv(r, w2) g = Sigmoid(q) [join] y = Mul(x, g) output = Relu(y)"
+    used = {name: np.asarray(value) for name, value in weights.items() if f"{name})" in nodes}
+    plain = parsed(f"g (float[N, 2, 112, 112] input) => (float[N, 2, 112, 112] output) {{ {nodes} }}", used)
+    model = fuse(plain).model if fused else plain
+    assert sum(node.domain == op.DOMAIN for node in model.graph.node) == int(fused)
+    x = np.full((1, 2, 112, 112), 10, np.float32)
+    values = numpy_half(halved(model), x)
+    assert {values[name].dtype for name in ("x", "output_fp16")} == {np.dtype(np.float16)}
+    wanted = np.float16(10) * np.float16(1 / (1 + np.exp(-2)))
+    np.testing.assert_allclose(values["output"], np.full_like(x, wanted), rtol=1e-3)
+
+
+def test_a_sum_in_half_does_not_stay_finite() -> None:
+    """What the tests around this one would see, were the mean FP16: they can fail."""
+    body = "g (float16[N, 2, 112, 112] x) => (float16[N, 2, 1, 1] y) { s = ReduceSum(x, axes) y = Div(s, count) }"
+    model = parsed(body, {"axes": np.array([2, 3]), "count": np.asarray(np.float16(112 * 112))})
+    assert np.isinf(numpy_half(model, np.full((1, 2, 112, 112), 10, np.float16))["y"]).all()
 
 
 @pytest.mark.parametrize("opset", [13, 17])

@@ -60,3 +60,9 @@ def test_graphs_that_do_not_take_images(declaration: str, reason: str) -> None:
     text = f'<ir_version: 10, opset_import: ["" : 20]> g ({declaration}) => (y) {{ y = Relu(x) }}'
     with pytest.raises(GraphError, match=reason):
         ports.image_input(model(text))
+
+
+def test_a_size_of_minus_one_is_an_open_one() -> None:
+    graph = model()
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    assert ports.declared(graph.graph.input[0]) == ("?", 3, 16, "height")

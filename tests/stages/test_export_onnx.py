@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from se_deploy.errors import ExportError, GraphError, SeDeployError
 from se_deploy.stages.export import export
@@ -60,7 +62,7 @@ def test_an_onnx_file_that_is_less_dynamic_than_it_says() -> None:
         (OPEN.replace("H,W", "8,8"), {"spatial": "dynamic"}, ExportError, "fixes its height and width"),
         (OPEN.replace("H,W", "8,8"), {"input": "x=1x3x16x16"}, ExportError, "--input says 3x16x16, the graph takes 3x8x8"),
         (OPEN, {"input": "y=1x3x16x16"}, ExportError, "--input names y, the graph's input is x"),
-        (OPEN, {"opset": 18}, ExportError, "the file has opset 17, --opset says 18"),
+        (OPEN, {"opset": 16}, ExportError, "the file has opset 17, --opset says 16"),
         (OPEN, {"arch": "timm:seresnet18", "exporter": "dynamo"}, ExportError, "--arch, --exporter say nothing about an .onnx file"),
         (OPEN.replace("Flatten(m)", "Log(n)").replace("m = ", "n = "), {}, ExportError, "its own answer has NaN or infinity in y"),
         (OPEN.replace("x) =>", "x, float[N] z) =>"), {}, GraphError, "has 2 inputs"),
@@ -69,6 +71,21 @@ def test_an_onnx_file_that_is_less_dynamic_than_it_says() -> None:
 )
 def test_onnx_sources_that_are_refused(text: str, options: dict[str, Any], kind: type[SeDeployError], reason: str) -> None:
     refused(write(text), kind, reason, **options)
+
+
+def test_an_onnx_file_is_raised_to_a_later_opset_and_answers_the_same() -> None:
+    source = write(OPEN.replace(": 17]", ": 11]").replace("y = Flatten(m)", "f = Flatten(m)  y = Softmax <axis = 1> (f)"))
+    made = export(source, opset=17, input="x=1x3x40x40")
+    assert manifest(made.output).opset == 17
+    assert onnx.load(made.output / "model.onnx").opset_import[0].version == 17
+    before = onnx.load(source)
+    images = np.random.default_rng(0).standard_normal((2, 3, 9, 7)).astype(np.float32)
+    answers = [ReferenceEvaluator(m).run(None, {"x": images})[0] for m in (before, onnx.load(made.output / "plain.onnx"))]
+    np.testing.assert_allclose(answers[0], answers[1], rtol=1e-6)
+
+
+def test_opsets_that_onnx_does_not_know() -> None:
+    refused(write(OPEN), GraphError, "ONNX cannot convert opset 17 to 999", opset=999)
 
 
 def test_a_truncated_onnx_file() -> None:

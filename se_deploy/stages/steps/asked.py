@@ -15,8 +15,8 @@ def precision(fp32: bool, fp16: bool, int8: bool, calib: object, scales: object)
     asked = [precision for precision, wanted in flags.items() if wanted]
     if len(asked) > 1:
         raise Contradiction(f"{' and '.join(asked)} exclude each other")
-    if (calib is not None or scales is not None) and not int8:
-        raise Contradiction("calib and scales are for int8")
+    if (calib is not None or scales is not None) and not (int8 or fp16):
+        raise Contradiction("calib and scales are for int8 and fp16")
     if calib is not None and scales is not None:
         raise Contradiction("calib and scales exclude each other")
     if int8 and calib is None and scales is None:

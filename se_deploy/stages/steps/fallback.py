@@ -43,7 +43,8 @@ class Chosen:
 
 @dataclass
 class Job:
-    """An INT8 build: its scales, whose rules hold, where trial files may lie, and the images that judge."""
+    """An INT8 build: its scales, whose rules hold, where trial files may lie, the images that judge, and the nodes that are FP32 where
+    others are FP16."""
 
     source: Exported
     engine: Backend
@@ -52,6 +53,7 @@ class Job:
     apart: Apart
     folder: Path
     progress: Progress
+    wide: Collection[str] = ()
     _kept: dict[int, list[Chunk]] = field(default_factory=dict)
 
     @property
@@ -121,7 +123,8 @@ def _labels(job: Job) -> NDArray[np.int64] | None:
 
 
 def _int8(job: Job, floats: Collection[str]) -> ModelProto:
-    return with_types(read(job.source.model), "int8", job.engine, scales=job.scales, plugin=job.plugin, notes=[], floats=floats)
+    model = read(job.source.model)
+    return with_types(model, "int8", job.engine, scales=job.scales, plugin=job.plugin, notes=[], floats=floats, wide=job.wide)
 
 
 def _sweep(job: Job) -> list[tuple[Unit, float]]:

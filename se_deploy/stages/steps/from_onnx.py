@@ -12,7 +12,7 @@ from onnx import ModelProto
 from se_deploy import op
 from se_deploy.artifacts import Preprocess, Progress, SourceRef
 from se_deploy.errors import BackendError, ExportError
-from se_deploy.graph import ports
+from se_deploy.graph import opset, ports
 from se_deploy.graph.names import name_by_module
 from se_deploy.graph.read import read, write
 from se_deploy.graph.unfuse import unfuse
@@ -77,6 +77,9 @@ def prepare(place: Place, options: Options, progress: Progress) -> Graph:
     name_by_module(model)
     value = ports.image_input(model)
     _check_input(options, value.name, model)
+    if options.opset not in (None, opset.version(model)):
+        model = opset.raised(model, options.opset)
+        value = ports.image_input(model)
     size, notes = _size(options, ports.declared(value))
     shape = _shape(options, ports.declared(value), size)
     fixed = all(isinstance(side, int) for side in shape[2:])
@@ -95,9 +98,9 @@ def _check_options(options: Options) -> None:
 def _check_input(options: Options, name: str, model: ModelProto) -> None:
     if options.name not in (None, name):
         raise ExportError(f"--input names {options.name}, the graph's input is {name}", "correct --input")
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
-    if options.opset not in (None, opset):
-        raise ExportError(f"the file has opset {opset}, --opset says {options.opset}", "leave --opset out, or export the checkpoint")
+    has = opset.version(model)
+    if options.opset is not None and options.opset < has:
+        raise ExportError(f"the file has opset {has}, --opset says {options.opset}", "leave --opset out, or export the checkpoint")
 
 
 def _size(options: Options, declared: ports.Shape) -> tuple[tuple[int, int, int], tuple[str, ...]]:
@@ -181,9 +184,22 @@ def _tried(graph: Graph, file: Path) -> tuple[Questions, Sequence[Tensors], tupl
         batches = questions.batches(None)
         answers = ask(file, value.name, batches, "ask the graph in batches", graph.progress)
         remarks = compare("batches beside single images", batches, answers, questions.wanted(None), EXPORTED, again)
+    if graph.options.opset is not None:
+        remarks = (*remarks, *_as_before(graph, questions))
     ports.settle(graph.model, graph.shape, shapes(answers))
     write(graph.model, file)
     return questions, answers, remarks
+
+
+def _as_before(graph: Graph, questions: Questions) -> tuple[str, ...]:
+    """Proves that a converted graph answers as the file did; remarks."""
+    file, name = Path(graph.place.source), ports.image_input(graph.model).name
+
+    def asked(rows: Batch) -> Tensors:
+        return joined(ask(file, name, cut(rows, parts(len(rows), graph.batch or 1)), "ask the file as it is", graph.progress))
+
+    who = f"opset {graph.options.opset} beside the file's own"
+    return compare(who, [questions.probes], [questions.rows], [asked(questions.probes)], EXPORTED, asked)
 
 
 def _check_rows(answers: Sequence[Tensors], batches: Sequence[Batch]) -> None:

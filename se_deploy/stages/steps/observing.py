@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +21,8 @@ from se_deploy.quant.tally import Job, Tally
 
 #: Threads that decode ahead while the network works.
 DECODERS = 1
+#: Batches after which memory that images of many sizes left in pieces goes back to the system, before more pieces come.
+TIDY_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def observe(work: Work, tally: Tally, after: Callable[[], None] = lambda: None) 
     fixed = work.spec.shape[0]
     found = Images(work.root, list(work.paths), None)
     names = {str(work.paths[place].relative_to(work.root)): place for place in work.places}
-    for places, images in _batches(work, found, fixed if isinstance(fixed, int) else work.batch):
+    for number, (places, images) in enumerate(_batches(work, found, fixed if isinstance(fixed, int) else work.batch)):
         missing = fixed - len(images) if isinstance(fixed, int) and images else 0
         if images:
             feeds = {work.spec.name: np.stack(images + images[-1:] * missing).astype(work.spec.dtype, copy=False)}
@@ -71,7 +75,16 @@ def observe(work: Work, tally: Tally, after: Callable[[], None] = lambda: None) 
         if places or not skipped.keys() <= tally.skipped.keys():
             tally.skipped |= skipped
             after()
+        if number % TIDY_EVERY == TIDY_EVERY - 1:
+            _tidy()
     return tally
+
+
+def _tidy() -> None:
+    """Gives memory that was freed back to the system where the C library (glibc) can be asked to: it would keep a little more each time."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _batches(work: Work, found: Images, size: int) -> Iterator[tuple[list[int], list[NDArray[np.float32]]]]:

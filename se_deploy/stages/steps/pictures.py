@@ -70,6 +70,15 @@ def answers(
         yield chunk, in_batches(run, chunk.feeds, fixed, "the network") if isinstance(fixed, int) else run(chunk.feeds)
 
 
+def feeds(tried: Pictures) -> Iterator[Tensors]:
+    """What a network is given, one image at a time, or as many as a fixed batch has; the last image fills it up."""
+    fixed = tried.spec.shape[0]
+    size = fixed if isinstance(fixed, int) else 1
+    for chunk in tried.chunks(size):
+        values = chunk.feeds[tried.spec.name]
+        yield {tried.spec.name: np.concatenate([values, *[values[-1:]] * (size - len(values))])}
+
+
 def rows(value: NDArray[Any]) -> NDArray[np.float32]:
     """(N, C, 1, ...) or (N, C) as (N, C)."""
     return np.asarray(value, np.float32).reshape(len(value), -1)

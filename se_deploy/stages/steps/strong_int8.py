@@ -16,7 +16,13 @@ HALF_PAIRS = 19
 
 
 def strongly_typed_int8(
-    model: ModelProto, scales: Mapping[str, TensorScale], notes: list[str], *, integer_blocks: bool, floats: Collection[str] = ()
+    model: ModelProto,
+    scales: Mapping[str, TensorScale],
+    notes: list[str],
+    *,
+    integer_blocks: bool,
+    floats: Collection[str] = (),
+    wide: Collection[str] = (),
 ) -> ModelProto:
     """Writes FP16 around the Q/DQ pairs where the opset has that: what is not in INT8 would else move four bytes a value.
 
@@ -26,20 +32,30 @@ def strongly_typed_int8(
         notes: takes a remark where FP32 stays, and on weights that FP16 cannot hold.
         integer_blocks: SqueezeExcite nodes read and give int8 themselves.
         floats: names of nodes that are not in INT8.
+        wide: names of nodes that are FP32 where others are FP16.
 
     Raises:
         QuantError: the graph cannot be quantized, or a tensor has no scale.
     """
-    opset = max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     halves: frozenset[str] = frozenset()
-    if opset >= HALF_PAIRS:
-        model = to_half(model, notes)
+    if has_half_pairs(model):
+        model = to_half(model, notes, wide)
         view = View(model)
         names = (name for node in view.nodes for name in node.outputs)
         halves = frozenset(name for name in names if view.elem_type(name) == TensorProto.FLOAT16)
     else:
+        opset = _opset(model)
         notes.append(
             f"what is not in INT8 stays in FP32: opset {opset} has no FP16 scales, {HALF_PAIRS} has; export with --opset {HALF_PAIRS}"
         )
     place(model, scales, signed=True, integer_blocks=integer_blocks, halves=halves, floats=floats)
     return model
+
+
+def has_half_pairs(model: ModelProto) -> bool:
+    """Whether Q/DQ pairs of this model may be FP16."""
+    return _opset(model) >= HALF_PAIRS
+
+
+def _opset(model: ModelProto) -> int:
+    return max(int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx"))

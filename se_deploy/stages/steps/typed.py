@@ -7,7 +7,7 @@ from collections.abc import Collection
 from onnx import ModelProto
 
 from se_deploy import backends
-from se_deploy.artifacts import Precision, Scales
+from se_deploy.artifacts import Judged, Precision, Scales
 from se_deploy.backends import Backend
 from se_deploy.errors import ArtifactError
 from se_deploy.graph import strong
@@ -31,6 +31,7 @@ def with_types(
     plugin: bool,
     notes: list[str],
     floats: Collection[str] = (),
+    wide: Collection[str] = (),
 ) -> ModelProto:
     """The model in a precision; the one that is given may be changed.
 
@@ -42,6 +43,7 @@ def with_types(
         plugin: whether SqueezeExcite nodes are for a plugin; else, where types are laws, they are written out.
         notes: takes remarks.
         floats: names of nodes that "int8" leaves in float.
+        wide: names of nodes that stay in FP32 where others become FP16.
 
     Raises:
         QuantError: the graph cannot be quantized with these scales.
@@ -52,11 +54,11 @@ def with_types(
         sites.name_nodes(model)
         model = prepared(model, scales)
     if scales is not None and backend.strongly_typed:
-        model = strongly_typed_int8(model, scales.tensors, notes, integer_blocks=not plain, floats=floats)
+        model = strongly_typed_int8(model, scales.tensors, notes, integer_blocks=not plain, floats=floats, wide=wide)
     elif scales is not None:
         place(model, scales.tensors, signed=backend.signed_int8, floats=floats)
     elif precision == "fp16":
-        model = to_half(model, notes)
+        model = to_half(model, notes, wide)
     if plain:
         model = inlined(model)
     if backend.strongly_typed:
@@ -85,5 +87,6 @@ def typed(engine: Built) -> ModelProto:
     model = read(engine.folder / engine.model.model.file)
     backend = backends.get(manifest.backend)
     plugin = manifest.plugin is not None
-    floats = {fell.name for fell in manifest.accuracy.fallback} if manifest.accuracy else ()
-    return with_types(model, manifest.precision, backend, scales=scales, plugin=plugin, notes=[], floats=floats)
+    floats = {fell.name for fell in manifest.accuracy.fallback} if isinstance(manifest.accuracy, Judged) else ()
+    wide = {kept.name for kept in manifest.accuracy.in_fp32} if manifest.accuracy else ()
+    return with_types(model, manifest.precision, backend, scales=scales, plugin=plugin, notes=[], floats=floats, wide=wide)

@@ -1,0 +1,88 @@
+"""A MobileNetV3-small (Howard et al., 2019) trained on Fashion-MNIST, enlarged so that its five halvings leave something.
+
+Kept in the user's cache by the hash of the recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+
+from benchmarks import fashion
+from benchmarks.int8 import debian
+from se_deploy.artifacts import Progress, silent
+from se_deploy.files import replacing
+from se_deploy.networks.training import Schedule, fit, shifted
+
+ARCH = "mobilenetv3_small_100"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Adam with a one-cycle schedule, mirrored and shifted images; the first `images` of the 60,000 in an order a seed draws."""
+
+    size: int = 56
+    images: int = 60000
+    epochs: int = 4
+    batch: int = 128
+    rate: float = 5e-3
+    smoothing: float = 0.05
+    seed: int = 0
+
+    def checkpoint(self) -> Path:
+        """Where its result is kept."""
+        digest = hashlib.sha256(json.dumps([1, ARCH, asdict(self)], sort_keys=True).encode()).hexdigest()[:12]
+        return debian.cache() / f"fashion-mobilenet-{digest}" / "mobilenetv3_fashion.pt"
+
+
+def train(recipe: Recipe, *, progress: Progress = silent) -> Path:
+    """The checkpoint of a recipe: from the cache, or trained now.
+
+    Raises:
+        LoadError: the data set is not installed.
+    """
+    checkpoint = recipe.checkpoint()
+    if checkpoint.is_file():
+        return checkpoint
+    torch.manual_seed(recipe.seed)
+    network = timm.create_model(ARCH, num_classes=len(fashion.CLASSES), in_chans=1)
+    images, labels = fashion.read("train")
+    chosen = np.random.default_rng(recipe.seed).permutation(len(images))[: recipe.images]
+    pixels = torch.from_numpy(np.stack([_enlarged(images[number], recipe.size) for number in chosen])[:, None])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so that a recipe's weights do not depend on the number of cores
+    try:
+        how = Schedule(recipe.epochs, recipe.batch, recipe.rate, recipe.smoothing)
+        fit(network, pixels, torch.from_numpy(labels[chosen].astype(np.int64)), how, _shown, progress, "train MobileNetV3 on Fashion-MNIST")
+    finally:
+        torch.set_num_threads(threads)
+    saved = {
+        "state_dict": network.state_dict(),
+        "arch": ARCH,
+        "input_size": [1, recipe.size, recipe.size],
+        "mean": [fashion.MEAN],
+        "std": [fashion.STD],
+        "crop_pct": 1.0,
+        "interpolation": "bilinear",
+        "class_names": list(fashion.CLASSES),
+    }
+    with replacing(checkpoint) as beside:
+        torch.save(saved, beside)
+    return checkpoint
+
+
+def _enlarged(image: np.ndarray[tuple[int, int], np.dtype[np.uint8]], size: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _shown(batch: torch.Tensor) -> torch.Tensor:
+    """8-bit pixels normalised, shifted by up to two pixels, half the time mirrored."""
+    moved = shifted((batch.float() / 255 - fashion.MEAN) / fashion.STD)
+    return moved.flip(3) if int(torch.randint(0, 2, ())) else moved
