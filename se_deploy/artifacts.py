@@ -295,8 +295,32 @@ class TensorScale(Record):
     method: str | None = None
 
 
+class Tried(Record):
+    """A repair that was tried: the answers' SQNR in dB without and with it (None: nothing was there to judge by), and whether it is on."""
+
+    repair: str
+    without_db: float | None
+    with_db: float | None
+    taken: bool
+
+
+class Repairs(Record):
+    """What is done to the graph before it is quantized, besides folding BatchNorm into convolutions.
+
+    `factors` has for each equalised tensor of the graph what its channels are divided by; what is quantized then is called
+    TENSOR/equalised. `images` is how many images judged, none of them among those that were measured.
+    """
+
+    images: int
+    tried: tuple[Tried, ...]
+    factors: dict[str, tuple[float, ...]]
+
+
 class Scales(Record):
-    """`calibration/NAME.json`: scales, and what they were measured on; refused for another graph (`graph` is model.onnx's SHA-256)."""
+    """`calibration/NAME.json`: scales, and what they were measured on; refused for another graph (`graph` is model.onnx's SHA-256).
+
+    Without `repairs` (files of earlier versions) the graph is quantized as it is.
+    """
 
     format: Literal[1] = FORMAT
     graph: str
@@ -305,6 +329,7 @@ class Scales(Record):
     images_sha256: str
     method: str
     tensors: dict[str, TensorScale]
+    repairs: Repairs | None = None
 
 
 Manifest = TypeVar("Manifest", ModelManifest, EngineManifest, Scales)

@@ -14,7 +14,8 @@ def calibrate(
     model: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="A model directory or its model.onnx. Left out: the newest export. With --merge: every shard's file.", show_default=False
+            help="A model directory or its model.onnx. Left out: the newest export. With --merge: every shard's file, and the model too.",
+            show_default=False,
         ),
     ] = None,
     calib: Annotated[
@@ -34,7 +35,9 @@ def calibrate(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Look at one part of the images and write histograms.", show_default=False)
     ] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Make scales of the files that --shard wrote.")] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Make scales of the files that --shard wrote; --calib DIR lets their images judge repairs.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure the ranges that INT8 needs, on your images; memory does not grow with their number.
@@ -44,18 +47,22 @@ def calibrate(
       se-deploy calibrate --calib imgs/
       se-deploy calibrate engines/se_resnet50 --calib imgs/ --images 200
       se-deploy calibrate --calib imgs/ --shard 1/2 -o a.safetensors
-      se-deploy calibrate --merge a.safetensors b.safetensors -o scales.json
+      se-deploy calibrate --merge a.safetensors b.safetensors --calib imgs/ -o scales.json
       se-deploy build --int8 --scales calibration/se_resnet50.json
     """
     given = model or []
     if merge:
-        if calib is not None or images is not None or shard is not None or resume or runner != "local":
-            raise typer.BadParameter("--merge takes the shards' files, --method and -o alone")
-        if not given:
+        if images is not None or shard is not None or resume or runner != "local":
+            raise typer.BadParameter("--merge takes the shards' files, the model, --calib, --method and -o alone")
+        models = [path for path in given if path.is_dir() or path.suffix == ".onnx"]
+        files = [path for path in given if path not in models]
+        if not files:
             raise typer.BadParameter("--merge needs the files that --shard wrote")
+        if len(models) > 1 or (models and calib is None):
+            raise typer.BadParameter("--merge takes one model, and for that the images too: --calib DIR")
         from se_deploy.stages.merge import merge as join
 
-        render.result(join(given, output=output, method=method), as_json)
+        render.result(join(files, model=models[0] if models else None, calib=calib, output=output, method=method), as_json)
         return
     if calib is None:
         raise typer.BadParameter("--calib DIR is missing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from se_deploy.quant.channels import Channels
 from se_deploy.quant.observe import Observer
 
 Feeds = Mapping[str, NDArray[Any]]
@@ -45,15 +47,23 @@ class Watch:
         self.inputs = {port.name for port in self.session.get_inputs()} & set(tensors)
         self.inner = [name for name in tensors if name not in self.inputs]
 
-    def see(self, seen: Mapping[str, Observer], feeds: Feeds, missing: int = 0) -> None:
-        """Runs one batch and adds what its tensors hold to `seen`, but for the last `missing` rows, which only fill a fixed batch."""
+    def see(
+        self, seen: Mapping[str, Observer], feeds: Feeds, missing: int = 0, channels: Mapping[str, Channels] = MappingProxyType({})
+    ) -> None:
+        """Runs one batch and adds what its tensors hold to `seen`, and by channel to `channels` where they are there.
+
+        The last `missing` rows only fill a fixed batch and do not count.
+        """
         for name in self.inputs:
             seen[name].update(_rows(feeds[name], feeds[name].shape[0], missing))
         if not self.inner:
             return
         batch = next(iter(feeds.values())).shape[0]
         for name, values in zip(self.inner, self._run(feeds), strict=True):
-            seen[name].update(_rows(values.numpy(), batch, missing))
+            rows = _rows(values.numpy(), batch, missing)
+            seen[name].update(rows)
+            if name in channels:
+                channels[name].update(rows)
 
     def _run(self, feeds: Feeds) -> list[ort.OrtValue]:
         """The inner tensors of one batch, left in the session's memory: `session.run` copies all of them at once, these one by one."""

@@ -1,7 +1,8 @@
 """What a run over some of the images saw, as a file: to go on after a kill, and to join what several machines saw.
 
 The file is safetensors: for each calibrated tensor the counts of its histogram, those before the first and after the last that is not 0
-left out; in the metadata, under `tally`, JSON with everything else.
+left out; for each tensor whose channels may be equalised the ranges and counts of its channels (`channels/KEY/TENSOR`); in the
+metadata, under `tally`, JSON with everything else.
 """
 
 from __future__ import annotations
@@ -20,12 +21,20 @@ from safetensors.numpy import save_file
 from se_deploy import files
 from se_deploy.artifacts import FORMAT, Preprocess, Record
 from se_deploy.errors import QuantError
+from se_deploy.quant.channels import COARSE, Channels
 from se_deploy.quant.histogram import BINS, LEAST, Histogram
 from se_deploy.quant.observe import Observer
+from se_deploy.quant.repairs import Equalisable, watched
+
+#: The arrays of a tensor's channels.
+KEYS = {"low": np.float32, "high": np.float32, "exponents": np.int64, "counts": np.int64}
 
 
 class Job(Record):
-    """What is measured on what: tallies of different jobs are not joined. `listed` hashes the names of the `total` images in order."""
+    """What is measured on what: tallies of different jobs are not joined. `listed` hashes the names of the `total` images in order.
+
+    `candidates` are the tensors that may be equalised; `held` names the images that are not measured, because they judge.
+    """
 
     graph: str
     preprocess: Preprocess
@@ -34,6 +43,8 @@ class Job(Record):
     total: int = Field(ge=1)
     listed: str
     tensors: tuple[str, ...]
+    candidates: tuple[Equalisable, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 class _Range(Record):
@@ -62,6 +73,7 @@ class Tally:
         self.used: dict[int, str] = {}
         self.skipped: dict[int, str] = {}
         self.observers = {name: Observer() for name in job.tensors}
+        self.channels = {name: Channels() for name in watched(job.candidates)}
 
     @property
     def done(self) -> set[int]:
@@ -74,6 +86,8 @@ class Tally:
         self.skipped |= other.skipped
         for name, observer in self.observers.items():
             observer.merge(other.observers[name])
+        for name, channels in self.channels.items():
+            channels.merge(other.channels[name])
 
     def write(self, path: Path) -> None:
         """Writes the file whole or not at all."""
@@ -85,6 +99,8 @@ class Tally:
             arrays[name] = counts[first : last + 1]
             limits = (seen.min, seen.max) if finite else (None, None)
             ranges[name] = _Range(min=limits[0], max=limits[1], nonfinite=seen.nonfinite, exponent=seen.histogram.exponent, first=first)
+        for name, channels in self.channels.items():
+            arrays |= {f"channels/{key}/{name}": getattr(channels, key) for key in KEYS}
         header = _Header(job=self.job, used=self.used, skipped=self.skipped, ranges=ranges)
         with files.replacing(path) as beside:
             save_file(arrays, beside, {"tally": header.model_dump_json()})
@@ -102,11 +118,14 @@ def read(path: Path) -> Tally:
     try:
         with safe_open(path, "numpy") as opened:
             header = _Header.model_validate_json((opened.metadata() or {}).get("tally", ""))
-            if set(header.ranges) != set(header.job.tensors) or set(opened.keys()) != set(header.ranges):
-                raise broken
             tally = Tally(header.job)
+            wanted = {*header.job.tensors, *(f"channels/{key}/{name}" for name in tally.channels for key in KEYS)}
+            if set(header.ranges) != set(header.job.tensors) or set(opened.keys()) != wanted:
+                raise broken
             tally.used, tally.skipped = header.used, header.skipped
             tally.observers = {name: _observer(header.ranges[name], opened.get_tensor(name)) for name in header.job.tensors}
+            for name in tally.channels:
+                tally.channels[name] = _channels({key: opened.get_tensor(f"channels/{key}/{name}") for key in KEYS})
     except (SafetensorError, ValidationError, OSError, ValueError) as error:
         raise broken from error
     return tally
@@ -124,6 +143,19 @@ def _observer(range_: _Range, counts: Any) -> Observer:
     histogram.counts[range_.first : range_.first + counts.size] = counts
     low, high = range_.min, range_.max
     return Observer(math.inf if low is None else low, -math.inf if high is None else high, range_.nonfinite, histogram)
+
+
+def _channels(arrays: dict[str, Any]) -> Channels:
+    """Channels from their arrays.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    count = len(arrays["low"])
+    shapes = {"low": (count,), "high": (count,), "exponents": (count,), "counts": (count, COARSE)}
+    if any(arrays[key].shape != shapes[key] or arrays[key].dtype != KEYS[key] for key in KEYS) or (arrays["counts"] < 0).any():
+        raise ValueError("channels of another kind")
+    return Channels(**arrays)
 
 
 def join(tallies: Sequence[tuple[Path, Tally]]) -> Tally:

@@ -217,8 +217,8 @@ class _Job:
         """Chooses what stays in float, where there is a bound."""
         if self.apart is None or self.scales is None:
             return
-        plugin, tensors = self.wanted.plugin != "off", self.scales.tensors
-        job = fallback.Job(self.source, self.engine, plugin, tensors, self.apart, folder, self.progress, self.halving.names)
+        plugin, names = self.wanted.plugin != "off", self.halving.names
+        job = fallback.Job(self.source, self.engine, plugin, self.scales, self.apart, folder, self.progress, names)
         self.chosen = fallback.choose(job)
         self.notes += self.chosen.notes
 
@@ -230,7 +230,7 @@ class _Job:
             yield self.source.model
             return
         self.progress(f"write the model in {self.precision}", 0, None)
-        scales = self.scales.tensors if self.scales is not None and self.precision == "int8" else None
+        scales = self.scales if self.scales is not None and self.precision == "int8" else None
         floats = {fell.name for fell in self.chosen.accuracy.fallback} if self.chosen else ()
         model = read(self.source.model)
         model = with_types(

@@ -13,10 +13,12 @@ import onnx
 from se_deploy.artifacts import Progress, Result, peak_rss_mb, silent
 from se_deploy.errors import ImageError, QuantError
 from se_deploy.files import replacing
+from se_deploy.graph import batchnorm
+from se_deploy.graph.read import read
 from se_deploy.images import find_images
 from se_deploy.quant import place, sites, tally
 from se_deploy.quant.tally import Job, Tally
-from se_deploy.stages.steps import exported, runners, scaling
+from se_deploy.stages.steps import exported, jury, repaired, runners, scaling
 from se_deploy.stages.steps.exported import Exported
 from se_deploy.stages.steps.inputs import image_input
 from se_deploy.stages.steps.observing import Work
@@ -76,7 +78,7 @@ def calibrate(
         _run(runner, work, seen, partial, progress)
         if part:
             seen.write(beside)
-        doubts = () if part else scaling.write(seen, method, beside, Path(calib))
+        doubts = () if part else _scales(source, work, seen, method, beside, progress)
     partial.unlink(missing_ok=True)
     return Result(
         output=out,
@@ -98,15 +100,15 @@ def _part(shard: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _work(
-    source: Exported, calib: Path, images: int | None, batch: int, part: tuple[int, int] | None, apart: Collection[Path]
-) -> Work:
+def _work(source: Exported, calib: Path, images: int | None, batch: int, part: tuple[int, int] | None, apart: Collection[Path]) -> Work:
     """The images to look at, and with what."""
     spec = image_input(source.manifest.inputs, source.manifest.preprocess, _refused)
     found = find_images(calib)
-    graph = onnx.load(source.model, load_external_data=False)
-    place.check(graph)
+    place.check(onnx.load(source.model, load_external_data=False))
+    graph = batchnorm.folded(read(source.model))
     paths = _spread([path for path in found.paths if path not in apart], images)
+    held = jury.held(paths)
+    paths = [path for path in paths if path not in set(held)]
     job = Job(
         graph=source.manifest.model.sha256,
         preprocess=source.manifest.preprocess,
@@ -115,12 +117,21 @@ def _work(
         total=len(paths),
         listed=tally.listed([path.relative_to(calib).as_posix() for path in paths]),
         tensors=tuple(sites.find(graph, outputs=True, blocks=True).tensors),
+        candidates=repaired.candidates(graph),
+        held=tuple(path.relative_to(calib).as_posix() for path in held),
     )
     first, step = part or (1, 1)
     places = tuple(range(first - 1, len(paths), step))
     if not places:
         raise ImageError(f"shard {first}/{step} of {len(paths)} image(s) is empty", "take fewer shards")
     return Work(job, source.model, spec, calib, tuple(paths), places, batch)
+
+
+def _scales(source: Exported, work: Work, seen: Tally, method: str, path: Path, progress: Progress) -> tuple[str, ...]:
+    """Writes the scale file, with the repairs that the images kept apart are for."""
+    if seen.job.held:
+        progress("judge repairs on images kept apart", 0, None)
+    return scaling.write(seen, method, path, work.root, jury.of(source, seen.job, work.root))
 
 
 def _start(work: Work, partial: Path, resume: bool) -> tuple[Tally, list[str]]:

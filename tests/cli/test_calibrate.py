@@ -51,7 +51,9 @@ def test_json_is_one_object_of_the_contract() -> None:
         ["--calib", "imgs", "--runner", "dask"],
         ["engines/small", "engines/small", "--calib", "imgs"],
         ["--merge"],
-        ["a", "b", "--merge", "--calib", "imgs"],
+        ["a", "model.onnx", "--merge"],
+        ["model.onnx", "other.onnx", "a", "--merge", "--calib", "imgs"],
+        ["model.onnx", "--merge", "--calib", "imgs"],
         ["a", "b", "--merge", "--resume"],
     ],
 )

@@ -24,7 +24,7 @@ LAYERS = {"conv0": 3, "dw": small.C, "pw": small.C, "conv1": small.C, "conv2": s
 
 def planted(*layers: str) -> ModelProto:
     """The small network with one input channel of these layers 3,000 times the others', their weights making up for it: in floating
-    point nothing changes, in INT8 every other channel is rounded away."""
+    point nothing changes, in INT8 every other channel is rounded away. Something else reads the tensor, so that no repair mends it."""
     model = small.network()
     for name in layers:
         at, node = next((i, n) for i, n in enumerate(model.graph.node) if n.name == name)
@@ -35,6 +35,7 @@ def planted(*layers: str) -> ModelProto:
         weight = small.weight(model, f"{name}.weight") / (factor.reshape(-1, 1, 1, 1) if name == "dw" else factor)
         small.replace(model, f"{name}.weight", weight.astype(np.float32))
         node.input[0] = f"{name}.large"
+        model.graph.node.insert(at, helper.make_node("Abs", [f"{name}.large"], [f"{name}.unused"], f"{name}.abs"))
         model.graph.node.insert(at, large)
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -93,7 +94,7 @@ def test_the_images_that_judge_are_not_those_that_calibrate(pictures: Path, tmp_
     model = exports.directory(tmp_path)
     build(model, int8=True, calib=pictures, min_agreement=50)
     table = artifacts.read(Scales, model / "engine.onnx.scales.json")
-    assert table.images == 120
+    assert table.images == 120 - 15, "one in eight judges repairs"
     rest = tmp_path / "rest"
     rest.mkdir()
     for number, path in enumerate(sorted(pictures.iterdir())):
@@ -117,11 +118,11 @@ def test_other_images_judge_where_they_are_named(pictures: Path, tmp_path: Path)
     scales = calibrate(model, calib=pictures, output=tmp_path / "s.json").output
     others = exports.pictures(tmp_path / "others", 40)
     result = build(model, int8=True, scales=scales, min_agreement=90, data=others)
-    assert (result.fallback, result.images) == (("conv2",), 150)
+    assert (result.fallback, result.images) == (("conv2",), 150 - 18)
     accuracy = judged(result.output)
     assert (accuracy.images, accuracy.judged_on) == (40, "data")
     again = build(model, int8=True, calib=pictures, min_agreement=90, data=others, output=tmp_path / "again.onnx")
-    assert (again.fallback, again.images) == (("conv2",), 150)
+    assert (again.fallback, again.images) == (("conv2",), 150 - 18)
 
 
 def by_class(folder: Path, count: int, model: Path) -> Path:
@@ -162,7 +163,7 @@ def test_tensorrts_file_falls_back_the_same_way(pictures: Path, tmp_path: Path, 
         scales = artifacts.read(Scales, calibrate(source.folder, calib=pictures, output=tmp_path / "s.json").output)
         images = apart(source, Bound(None, 90), pictures, None)
         for plugin in (True, False):
-            job = fallback.Job(source, backends.get("tensorrt-rtx"), plugin, scales.tensors, images, tmp_path, artifacts.silent)
+            job = fallback.Job(source, backends.get("tensorrt-rtx"), plugin, scales, images, tmp_path, artifacts.silent)
             chosen = fallback.choose(job)
             assert [fell.name for fell in chosen.accuracy.fallback] == ["conv2"]
             assert f"of {len(LAYERS) + 1 + 2 * plugin}" in chosen.accuracy.fallback[0].reason

@@ -62,7 +62,7 @@ def test_the_file_goes_to_calibration_by_the_models_name(model: Path, folder: Pa
     assert os.listdir("calibration") == ["small.json"]
     text = result.output.read_text()
     assert str(model.parent) not in text
-    assert set(json.loads(text)) == {"format", "graph", "preprocess", "images", "images_sha256", "method", "tensors"}
+    assert set(json.loads(text)) == {"format", "graph", "preprocess", "images", "images_sha256", "method", "tensors", "repairs"}
 
 
 def test_result_says_what_was_done(model: Path, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from se_deploy import backends
-from se_deploy.artifacts import FellBack, Judged, Progress, TensorScale
+from se_deploy.artifacts import FellBack, Judged, Progress, Scales
 from se_deploy.backends import Backend
 from se_deploy.errors import CheckFailed
 from se_deploy.graph.read import read, write
@@ -25,6 +25,7 @@ from se_deploy.stages.steps.apart import Apart
 from se_deploy.stages.steps.exported import Exported
 from se_deploy.stages.steps.folding import said
 from se_deploy.stages.steps.judging import Judge
+from se_deploy.stages.steps.repaired import prepared
 from se_deploy.stages.steps.typed import with_types
 from se_deploy.verify.samples import Chunk, Pictures
 
@@ -48,7 +49,7 @@ class Job:
     source: Exported
     engine: Backend
     plugin: bool
-    scales: Mapping[str, TensorScale]
+    scales: Scales
     apart: Apart
     folder: Path
     progress: Progress
@@ -130,6 +131,7 @@ def _sweep(job: Job) -> list[tuple[Unit, float]]:
     """Every unit with the answers' SQNR when it alone is in INT8 (FP32 around it), the lowest first."""
     model = read(job.source.model)
     sites.name_nodes(model)
+    model = prepared(model, job.scales)
     units = sensitivity.units(model, blocks=job.blocks)
     wanted = job.scores(job.source.model, job.apart.sweeping)
     names = {unit.name for unit in units}
@@ -138,7 +140,7 @@ def _sweep(job: Job) -> list[tuple[Unit, float]]:
         job.progress("measure sensitivity", done, len(units))
         alone = ModelProto()
         alone.CopyFrom(model)
-        place(alone, job.scales, signed=job.engine.signed_int8, integer_blocks=job.blocks, floats=names - {unit.name})
+        place(alone, job.scales.tensors, signed=job.engine.signed_int8, integer_blocks=job.blocks, floats=names - {unit.name})
         found.append((unit, sqnr_db(wanted, job.tried(alone, job.apart.sweeping))))
     job.progress("measure sensitivity", len(units), len(units))
     return sorted(found, key=lambda pair: pair[1])

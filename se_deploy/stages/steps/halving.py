@@ -22,6 +22,7 @@ from se_deploy.quant import halves
 from se_deploy.stages.steps import pictures, samples
 from se_deploy.stages.steps.exported import Exported
 from se_deploy.stages.steps.inputs import image_input
+from se_deploy.stages.steps.repaired import prepared
 from se_deploy.stages.steps.strong_int8 import has_half_pairs
 from se_deploy.verify.samples import Pictures
 
@@ -93,6 +94,8 @@ def find(given: Given) -> Halving:
     model = read(given.source.model)
     if given.precision == "fp32" or (given.int8 and not (given.engine.strongly_typed and has_half_pairs(model))):
         return Halving()
+    if given.int8 and given.scales is not None:
+        model = prepared(model, given.scales)
     view = raised(model)
     tensors = given.scales.tensors if given.scales is not None else {}
     seen = _seen(view, given) if given.pictures is not None else {}

@@ -69,7 +69,7 @@ def observe(work: Work, tally: Tally, after: Callable[[], None] = lambda: None) 
         missing = fixed - len(images) if isinstance(fixed, int) and images else 0
         if images:
             feeds = {work.spec.name: np.stack(images + images[-1:] * missing).astype(work.spec.dtype, copy=False)}
-            watch.see(tally.observers, feeds, missing)
+            watch.see(tally.observers, feeds, missing, tally.channels)
         tally.used |= {place: sha256(work.paths[place]) for place in places}
         skipped = _skipped(work, found, names, before=places[-1] if places else None)
         if places or not skipped.keys() <= tally.skipped.keys():

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from se_deploy import artifacts
-from se_deploy.artifacts import Scales
+from se_deploy.artifacts import Repairs, Scales
 from se_deploy.errors import ImageError, QuantError
-from se_deploy.quant import methods, ranges, scales
+from se_deploy.quant import methods, scales
 from se_deploy.quant.tally import Tally
+from se_deploy.stages.steps import deciding
+from se_deploy.stages.steps.jury import Jury
 
 #: Where scale files go when no place is named.
 CALIBRATION = Path("calibration")
@@ -28,10 +30,18 @@ def check_method(method: str) -> None:
         raise QuantError(f"no calibration method is called {method!r}", f"take one of {', '.join(methods.NAMES)}")
 
 
-def write(tally: Tally, method: str, path: Path, root: Path | None = None) -> tuple[str, ...]:
-    """Writes the scale file of a tally that is whole; the same tally gives the same bytes. Returns a remark for each doubtful tensor.
+def write(tally: Tally, method: str, path: Path, root: Path | None = None, jury: Jury | None = None) -> tuple[str, ...]:
+    """Writes the scale file of a tally that is whole; the same tally and jury give the same bytes.
 
-    `root` is where the images were, for the error.
+    Args:
+        tally: what was seen.
+        method: how a scale follows from it.
+        path: the scale file.
+        root: where the images were, for the error.
+        jury: judges repairs; None leaves that to the histograms.
+
+    Returns:
+        A remark for each doubtful tensor, and on repairs.
 
     Raises:
         ImageError: no image could be read.
@@ -39,17 +49,18 @@ def write(tally: Tally, method: str, path: Path, root: Path | None = None) -> tu
     if not tally.used:
         place = f" under {root}" if root else ""
         raise ImageError(f"none of the {tally.job.total} images{place} can be read", "give readable images")
-    chosen = {name: ranges.choose(name, seen, method) for name, seen in tally.observers.items()}
+    chosen = deciding.choose(tally, method, jury)
     table = Scales(
         graph=tally.job.graph,
         preprocess=tally.job.preprocess,
         images=len(tally.used),
         images_sha256=scales.fingerprint(tally.used[place] for place in sorted(tally.used)),
         method=method,
-        tensors={name: scale for name, (scale, _) in chosen.items()},
+        tensors=chosen.tensors,
+        repairs=Repairs(images=len(jury.feeds) if jury else 0, tried=chosen.tried, factors=chosen.factors),
     )
     artifacts.write(table, path)
-    return tuple(note for _, note in chosen.values() if note)
+    return (*chosen.doubts, *deciding.remarks(chosen, jury))
 
 
 def remarks(tally: Tally, asked: int, *, shard: bool = False) -> tuple[str, ...]:

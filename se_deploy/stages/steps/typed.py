@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from onnx import ModelProto
 
 from se_deploy import backends, op
-from se_deploy.artifacts import Judged, Precision, TensorScale
+from se_deploy.artifacts import Judged, Precision, Scales
 from se_deploy.backends import Backend
 from se_deploy.errors import ArtifactError
 from se_deploy.graph import shapes, strong
@@ -18,6 +18,7 @@ from se_deploy.quant import scales as measured
 from se_deploy.quant import sites
 from se_deploy.quant.place import place
 from se_deploy.stages.steps.engines import Built
+from se_deploy.stages.steps.repaired import prepared
 from se_deploy.stages.steps.strong_int8 import strongly_typed_int8
 
 
@@ -26,7 +27,7 @@ def with_types(
     precision: Precision,
     backend: Backend,
     *,
-    scales: Mapping[str, TensorScale] | None,
+    scales: Scales | None,
     plugin: bool,
     notes: list[str],
     floats: Collection[str] = (),
@@ -38,7 +39,7 @@ def with_types(
         model: the export's fused graph in FP32.
         precision: "int8" takes `scales`.
         backend: whose rules hold.
-        scales: by tensor name.
+        scales: a scale file of the model's graph.
         plugin: whether SqueezeExcite nodes are for a plugin; else, where types are laws, they are written out.
         notes: takes remarks.
         floats: names of nodes that "int8" leaves in float.
@@ -51,11 +52,12 @@ def with_types(
     plain = backend.strongly_typed and not plugin
     if scales is not None:
         sites.name_nodes(model)
+        model = prepared(model, scales)
     if scales is not None and backend.strongly_typed:
-        model = strongly_typed_int8(model, scales, notes, integer_blocks=not plain, floats=floats, wide=wide)
+        model = strongly_typed_int8(model, scales.tensors, notes, integer_blocks=not plain, floats=floats, wide=wide)
     elif scales is not None:
         planes = not backend.signed_int8 and _on_planes(model)
-        place(model, scales, signed=backend.signed_int8, floats=floats)
+        place(model, scales.tensors, signed=backend.signed_int8, floats=floats)
         if planes:
             op.declare(model, planes=True)
     elif precision == "fp16":
@@ -90,9 +92,8 @@ def typed(engine: Built) -> ModelProto:
         if manifest.scales is None:
             raise ArtifactError(f"{engine.path} names no scales, so its graph cannot be written again", "build it again")
         file = engine.path.with_name(manifest.scales.file)
-        found = measured.read(file)
-        measured.check(found, file, graph=manifest.model.sha256, preprocess=manifest.preprocess)
-        scales = found.tensors
+        scales = measured.read(file)
+        measured.check(scales, file, graph=manifest.model.sha256, preprocess=manifest.preprocess)
     model = read(engine.folder / engine.model.model.file)
     backend = backends.get(manifest.backend)
     plugin = manifest.plugin is not None
