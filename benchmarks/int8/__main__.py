@@ -89,8 +89,8 @@ def _read(results: Path) -> dict[Key, dict[str, Any]]:
 
 
 def _forget(results: Path, texts: list[str]) -> None:
-    kept = [found for key, found in _read(results).items() if not any(text in part for text in texts for part in key)]
-    if results.exists():
+    if texts and results.exists():
+        kept = [found for key, found in _read(results).items() if not any(text in part for text in texts for part in key)]
         results.write_text("".join(json.dumps(found) + "\n" for found in kept))
 
 
