@@ -98,9 +98,7 @@ def _part(shard: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _work(
-    source: Exported, calib: Path, images: int | None, batch: int, part: tuple[int, int] | None, apart: Collection[Path]
-) -> Work:
+def _work(source: Exported, calib: Path, images: int | None, batch: int, part: tuple[int, int] | None, apart: Collection[Path]) -> Work:
     """The images to look at, and with what."""
     spec = image_input(source.manifest.inputs, source.manifest.preprocess, _refused)
     found = find_images(calib)
