@@ -151,6 +151,7 @@ def test_images_that_cannot_be_read(model: Path, tmp_path: Path, folder: Path) -
     result = build(model, fp16=True, calib=folder)
     assert result.images == 5
     assert result.notes[0].startswith("skipped 1 of 6 images that cannot be used: bad.png")
+    assert db(result.notes, 5) > 45
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "a.png").touch()
     with pytest.raises(ImageError, match="none of the 1 images"):

@@ -81,7 +81,7 @@ def _few(tried: Pictures) -> Pictures:
 def _answers(file: Path, few: Pictures) -> Tensors:
     """Every output."""
     with backends.get("onnxruntime").open(file) as runner:
-        found = [answer for _, answer in pictures.answers(runner, few)]
+        found = [answer for _, answer in pictures.answers(runner, few, chunks=few.chunks(pictures.least_batch(few)))]
     return {name: _joined([pictures.rows(answer[name]) for answer in found]) for name in found[0]}
 
 

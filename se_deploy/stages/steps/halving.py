@@ -116,10 +116,11 @@ def _seen(view: View, given: Given) -> dict[str, Span]:
         file = Path(folder) / "watching.onnx"
         write(spans.watching(view, names), file)
         with backends.get("onnxruntime").open(file) as runner:
+            total = len(given.pictures)
             for done, feeds in enumerate(pictures.feeds(given.pictures), start=1):
                 for name, span in spans.read(names, runner.run(feeds)).items():
                     found[name] = found[name].merged(span) if name in found else span
-                given.progress("look for what FP16 cannot hold", done, None)
+                given.progress("look for what FP16 cannot hold", done, total)
     return found
 
 
