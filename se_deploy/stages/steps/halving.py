@@ -112,6 +112,8 @@ def _seen(view: View, given: Given) -> dict[str, Span]:
     assert given.pictures is not None
     names = spans.tensors(view, candidates(view))
     found: dict[str, Span] = {}
+    if not names:  # an FP16 model, or nothing that may become FP16
+        return found
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         file = Path(folder) / "watching.onnx"
         write(spans.watching(view, names), file)
