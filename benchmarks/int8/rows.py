@@ -34,11 +34,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Made:
-    """A quantized file; seconds of decoding, calibrating and choosing; peak memory; remarks."""
+    """A quantized file; seconds of decoding, calibrating and choosing; peak memory; the whole process's CPU seconds; remarks."""
 
     file: Path
     seconds: float
     peak_mb: float
+    cpu_seconds: float
     remark: str = ""
 
 
@@ -78,7 +79,7 @@ def _peer(name: str, environment: str, quantizer: str, method: str) -> Row:
         out = case.work / f"{quantizer}-{method}.onnx"
         words = (quantizer, method, str(case.exported / "manifest.json"), str(case.calib), str(out))
         said = _run([str(environments.python(environment)), "-m", "benchmarks.int8.peers.quantize", *words])
-        return Made(out, said["seconds"], said["peak_mb"])
+        return Made(out, said["seconds"], said["peak_mb"], said["cpu_seconds"])
 
     return Row(name, "peer", make)
 
@@ -101,7 +102,7 @@ def _built(case: Case, method: str, backend: str) -> Made:
     scales, said = _calibrated(case, method)
     out = case.work / f"{backend}-{method}.onnx"
     _se_deploy("build", str(case.exported), "--int8", "--scales", str(scales), "--backend", backend, "-o", str(out), "--force")
-    return Made(out, said["seconds"], said["peak_rss_mb"], _repairs(scales))
+    return Made(out, said["seconds"], said["peak_rss_mb"], said["cpu_seconds"], _repairs(scales))
 
 
 def _repairs(scales: Path) -> str:

@@ -10,7 +10,7 @@ from se_deploy import backends, op
 from se_deploy.artifacts import Judged, Precision, Scales
 from se_deploy.backends import Backend
 from se_deploy.errors import ArtifactError
-from se_deploy.graph import shapes, strong
+from se_deploy.graph import shapes, silu, strong
 from se_deploy.graph.half import to_half
 from se_deploy.graph.inline import inlined
 from se_deploy.graph.read import read
@@ -56,10 +56,11 @@ def with_types(
     if scales is not None and backend.strongly_typed:
         model = strongly_typed_int8(model, scales.tensors, notes, integer_blocks=not plain, floats=floats, wide=wide)
     elif scales is not None:
-        planes = not backend.signed_int8 and _on_planes(model)
+        planes = _on_planes(model)
         place(model, scales.tensors, signed=backend.signed_int8, floats=floats)
-        if planes:
-            op.declare(model, planes=True)
+        if not backend.signed_int8:
+            silu.joined(model)
+            op.declare(model, planes=planes)
     elif precision == "fp16":
         model = to_half(model, notes, wide)
     if plain:
