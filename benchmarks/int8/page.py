@@ -84,7 +84,8 @@ def aims(found: Results, networks: Sequence[Network], rows: Sequence[Row]) -> It
         for key, unit, least in _LEAST.get(network.name, ()):
             yield f"`{network.name}`: {unit} at least {least:g}", f"{ours[key]:.2f}", ours[key] >= least
         if network.name in _LEAST:
-            yield f"`{network.name}`: calibration at most 5 s", f"{ours['seconds']:.1f} s", ours["seconds"] <= 5
+            seconds = f"{ours['seconds']:.1f} s, {ours['cpu_seconds']:.1f} s of CPU from the start of the process"
+            yield f"`{network.name}`: calibration at most 5 s", seconds, ours["seconds"] <= 5
             yield f"`{network.name}`: at most 300 MB", f"{ours['peak_mb']:.0f} MB", ours["peak_mb"] <= 300
         bounded = found.get((network.name, BOUNDED))
         if bounded is not None and "agreement" in bounded:
