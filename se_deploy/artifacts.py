@@ -305,12 +305,14 @@ class Repairs(Record):
     """What is done to the graph before it is quantized, besides folding BatchNorm into convolutions.
 
     `factors` has for each equalised tensor of the graph what its channels are divided by; what is quantized then is called
-    TENSOR/equalised. `images` is how many images judged, none of them among those that were measured.
+    TENSOR/equalised. `outputs` has the same for what convolutions give in the unsigned form, where a Mul undoes it: TENSOR/by-channel.
+    `images` is how many images judged, none of them among those that were measured.
     """
 
     images: int
     tried: tuple[Tried, ...]
     factors: dict[str, tuple[float, ...]]
+    outputs: dict[str, tuple[float, ...]] = {}
 
 
 class Scales(Record):

@@ -8,7 +8,8 @@ ONNX Runtime's CPU provider runs fastest: uint8 activations, pairs on both sides
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,13 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from se_deploy.artifacts import TensorScale
 from se_deploy.errors import QuantError
-from se_deploy.quant import blocks, ranges, sites, weights
+from se_deploy.quant import blocks, outputs, ranges, sites, weights
 from se_deploy.quant.blocks import drop_unused
 from se_deploy.quant.sites import Sites, Weighted
+
+#: A layer's index and the divisors (channels,) of what it gives.
+Divided = tuple[int, NDArray[np.float32]]
+_NONE = np.zeros(0, np.float32)
 
 #: Per-channel DequantizeLinear came with it.
 MIN_OPSET = 13
@@ -32,6 +37,7 @@ def place(
     integer_blocks: bool = False,
     halves: Collection[str] = (),
     floats: Collection[str] = (),
+    divided: Mapping[str, Sequence[float]] = MappingProxyType({}),
 ) -> None:
     """Quantizes `model` in place.
 
@@ -42,6 +48,7 @@ def place(
         integer_blocks: SqueezeExcite nodes read and give int8 themselves (signed only).
         halves: names of the tensors that are FP16: their scales are FP16 too, as are those of the weights beside them.
         floats: names of the nodes that stay in float (`sites.find`).
+        divided: by tensor (`outputs.find`), what its channels are divided by in integers (unsigned only).
 
     Raises:
         QuantError: the graph holds Q/DQ nodes already, has nothing to quantize, or a tensor without a scale; a weight is not finite.
@@ -50,13 +57,16 @@ def place(
     found = sites.find(model, outputs=not signed, blocks=integer_blocks, halves=bool(halves), floats=floats)
     if not found.layers and not floats:
         raise QuantError("the graph has no Conv, Gemm or MatMul with constant FP32 weights", "build it without --int8")
-    measured = {name: scales.get(source) for name, source in _sources(model, found).items()}
+    split = {name: index for name, index in outputs.find(model).items() if name in divided and name in found.tensors} if not signed else {}
+    names = {name: f"{source}{outputs.SUFFIX}" if name in split else source for name, source in _sources(model, found).items()}
+    measured = {name: scales.get(source) for name, source in names.items()}
     unknown = [name for name, scale in measured.items() if scale is None]
     if unknown:
         raise QuantError(f"no scale for {len(unknown)} tensor(s), first {unknown[0]}", "calibrate again")
     integers = {name: (ranges.signed if signed else ranges.unsigned)(scale) for name, scale in measured.items() if scale is not None}
     integers |= {name: ranges.halved(integers[name]) for name in integers if name in halves}
-    _Rewrite(model, found, integers, int_bias=not signed).run()
+    factors = {name: (index, np.array(divided[name], np.float32)) for name, index in split.items()}
+    _Rewrite(model, found, integers, int_bias=not signed, divided=factors).run()
     if integer_blocks:
         blocks.absorb(model)
 
@@ -83,12 +93,18 @@ def _sources(model: ModelProto, found: Sites) -> dict[str, str]:
 class _Rewrite:
     """One pass over the nodes in order, so that what is written is sorted as the graph was."""
 
-    def __init__(self, model: ModelProto, found: Sites, integers: Mapping[str, ranges.Integers], int_bias: bool) -> None:
+    def __init__(
+        self, model: ModelProto, found: Sites, integers: Mapping[str, ranges.Integers], int_bias: bool, divided: Mapping[str, Divided]
+    ) -> None:
         self.graph = model.graph
         self.layers = {layer.index: layer for layer in found.layers}
         self.tensors = found.tensors
         self.integers = integers
         self.int_bias = int_bias
+        #: Channels' divisors by tensor, and by the layer that makes it.
+        self.divided = {name: factors for name, (_, factors) in divided.items()}
+        self.divisors = dict(divided.values())
+        self.makers = {name: index for name, (index, _) in divided.items()}
         self.constants = sites.constants(model)
         self.nodes: list[NodeProto] = []
         #: (weight, its scales) -> what was written for it: layers that share a weight share that.
@@ -120,18 +136,24 @@ class _Rewrite:
         quantized = f"{name}/quantized"
         self.nodes.append(helper.make_node("QuantizeLinear", [name, scale, zero], [quantized], f"{name}/QuantizeLinear"))
         inputs = [quantized, scale, zero]
+        if name in self.divided:
+            after = f"{name}/divided"
+            factors = self._constant(f"{name}/divisors", self._across(self.divided[name], name))
+            self.nodes.append(helper.make_node("DequantizeLinear", inputs, [after], f"{name}/DequantizeLinear"))
+            self.nodes.append(helper.make_node("Mul", [after, factors], [_after(name)], f"{name}/Mul"))
+            return
         self.nodes.append(helper.make_node("DequantizeLinear", inputs, [_after(name)], f"{name}/DequantizeLinear"))
 
     def _weights(self, node: NodeProto, layer: Weighted) -> None:
         """Gives the layer its weight from integers, and where wanted its bias."""
-        weight = self._float(layer.weight, node)
+        weight = self._divided(layer.index, self._float(layer.weight, node))
         half = self.constants[layer.weight].data_type == TensorProto.FLOAT16
         scales = weights.channel_scales(weight, layer.axis)
         if half:
             scales = ranges.up_to_half(scales)
         if self.int_bias and layer.bias:
             scales = self._bias(node, layer, scales)
-        key = (layer.weight, scales.tobytes())
+        key = (layer.weight, scales.tobytes() + self.divisors.get(layer.index, _NONE).tobytes())
         if key not in self.shared:
             name = f"{layer.weight}/{layer.index}" if any(w == layer.weight for w, _ in self.shared) else layer.weight
             values = weights.quantize(weight, scales, layer.axis)
@@ -140,7 +162,7 @@ class _Rewrite:
 
     def _bias(self, node: NodeProto, layer: Weighted, scales: NDArray[np.float32]) -> NDArray[np.float32]:
         """Quantizes the bias to int32; returns the weight's scales, raised where the bias needs room."""
-        bias = self._float(node.input[2], node)
+        bias = self._divided(layer.index, self._float(node.input[2], node))
         if bias.shape != scales.shape:
             return scales
         step = np.float32(self.integers[layer.source].scale)
@@ -148,6 +170,16 @@ class _Rewrite:
         values = weights.quantize(bias, scales * step, 0, np.int32)
         node.input[2] = self._dequantized(f"{node.output[0]}/bias", values, scales * step, 0)
         return scales
+
+    def _across(self, factors: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+        """Factors of a tensor's channels, to be multiplied with it."""
+        layer = self.layers[self.makers[name]]
+        return factors.reshape(1, -1, *[1] * (len(self.constants[layer.weight].dims) - 2))
+
+    def _divided(self, index: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A layer's weight or bias for an output whose channels are divided."""
+        divisor = self.divisors.get(index)
+        return values if divisor is None else values / divisor.reshape(-1, *[1] * (values.ndim - 1))
 
     def _float(self, name: str, node: NodeProto) -> NDArray[np.float32]:
         values = numpy_helper.to_array(self.constants[name]).astype(np.float32)

@@ -20,7 +20,7 @@ from se_deploy.graph.read import read
 from se_deploy.images import Images
 from se_deploy.quant import sites
 from se_deploy.quant.place import place
-from se_deploy.quant.repairs import watched
+from se_deploy.quant.repairs import Factors, watched
 from se_deploy.quant.tally import Job
 from se_deploy.stages.steps.exported import Exported
 from se_deploy.stages.steps.inputs import image_input
@@ -57,10 +57,13 @@ class Jury:
     feeds: tuple[Mapping[str, NDArray[Any]], ...]
     wanted: tuple[list[Array], ...]
 
-    def judge(self, factors: Mapping[str, Sequence[float]], scales: Mapping[str, TensorScale]) -> DB:
-        """For each image the SQNR in dB, the mean of the judged tensors', with everything quantized as for TensorRT."""
+    def judge(self, factors: Factors, scales: Mapping[str, TensorScale], divided: Factors | None = None) -> DB:
+        """For each image the SQNR in dB, the mean of the judged tensors', with everything quantized.
+
+        As for TensorRT; with `divided` (`place`) in the unsigned form.
+        """
         model = equalised(self.model, factors)
-        place(model, scales, signed=True)
+        place(model, scales, signed=divided is None, divided=divided or {})
         pairs = list(zip(self.wanted, _answers(model, self.feeds), strict=True))
         return np.asarray(np.mean([_sqnr([(want[i], got[i]) for want, got in pairs]) for i in range(len(self.wanted[0]))], axis=0))
 

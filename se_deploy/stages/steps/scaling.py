@@ -57,7 +57,7 @@ def write(tally: Tally, method: str, path: Path, root: Path | None = None, jury:
         images_sha256=scales.fingerprint(tally.used[place] for place in sorted(tally.used)),
         method=method,
         tensors=chosen.tensors,
-        repairs=Repairs(images=len(jury.feeds) if jury else 0, tried=chosen.tried, factors=chosen.factors),
+        repairs=Repairs(images=len(jury.feeds) if jury else 0, tried=chosen.tried, factors=chosen.factors, outputs=chosen.outputs),
     )
     artifacts.write(table, path)
     return (*chosen.doubts, *deciding.remarks(chosen, jury))

@@ -18,7 +18,7 @@ from se_deploy.quant import scales as measured
 from se_deploy.quant import sites
 from se_deploy.quant.place import place
 from se_deploy.stages.steps.engines import Built
-from se_deploy.stages.steps.repaired import prepared
+from se_deploy.stages.steps.repaired import divided, prepared
 from se_deploy.stages.steps.strong_int8 import strongly_typed_int8
 
 
@@ -56,7 +56,7 @@ def with_types(
     if scales is not None and backend.strongly_typed:
         model = strongly_typed_int8(model, scales.tensors, notes, integer_blocks=not plain, floats=floats, wide=wide)
     elif scales is not None:
-        place(model, scales.tensors, signed=backend.signed_int8, floats=floats)
+        place(model, scales.tensors, signed=backend.signed_int8, floats=floats, divided=divided(scales))
     elif precision == "fp16":
         model = to_half(model, notes, wide)
     if plain:
