@@ -306,6 +306,7 @@ class Repairs(Record):
 
     `factors` has for each equalised tensor of the graph what its channels are divided by; what is quantized then is called
     TENSOR/equalised. `outputs` has the same for what convolutions give in the unsigned form, where a Mul undoes it: TENSOR/by-channel.
+    `shifted` are tensors that a constant is added to in the signed form, so that they use all of int8.
     `images` is how many images judged, none of them among those that were measured.
     """
 
@@ -313,6 +314,7 @@ class Repairs(Record):
     tried: tuple[Tried, ...]
     factors: dict[str, tuple[float, ...]]
     outputs: dict[str, tuple[float, ...]] = {}
+    shifted: tuple[str, ...] = ()
 
 
 class Scales(Record):

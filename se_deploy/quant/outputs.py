@@ -1,9 +1,10 @@
 """What integer convolutions give to nodes in float, one scale for each channel, for nothing.
 
-    conv(w) ── Q ── DQ ── HardSwish          conv(w / s) ── Q ── DQ(s scale) ── HardSwish
+    conv(w) ── Q ── DQ ── HardSwish          conv(w / s) ── Q ── DQ ── (* s) ── HardSwish
 
-The integer convolution has one output scale; its weights' scales take the division, and a DequantizeLinear with a scale per channel
-undoes it (opset 13). Only in the unsigned form: TensorRT takes scales per channel for weights alone, and has no pair there.
+The integer convolution has one output scale; its weights' scales take the division, and a Mul undoes it: it takes no longer than without,
+where ONNX Runtime dequantizes for each reader, while its DequantizeLinear with a scale per channel is several times slower. Only in the
+unsigned form; the other has no pair there.
 """
 
 from __future__ import annotations

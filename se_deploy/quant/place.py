@@ -17,8 +17,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from se_deploy.artifacts import TensorScale
 from se_deploy.errors import QuantError
-from se_deploy.quant import blocks, outputs, ranges, sites, weights
+from se_deploy.quant import blocks, outputs, ranges, shifts, sites, weights
 from se_deploy.quant.blocks import drop_unused
+from se_deploy.quant.shifts import Shift
 from se_deploy.quant.sites import Sites, Weighted
 
 #: A layer's index and the divisors (channels,) of what it gives.
@@ -38,6 +39,7 @@ def place(
     halves: Collection[str] = (),
     floats: Collection[str] = (),
     divided: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    shifted: Collection[str] = (),
 ) -> None:
     """Quantizes `model` in place.
 
@@ -49,6 +51,7 @@ def place(
         halves: names of the tensors that are FP16: their scales are FP16 too, as are those of the weights beside them.
         floats: names of the nodes that stay in float (`sites.find`).
         divided: by tensor (`outputs.find`), what its channels are divided by in integers (unsigned only).
+        shifted: tensors that a constant is added to first (signed only, `shifts.find`).
 
     Raises:
         QuantError: the graph holds Q/DQ nodes already, has nothing to quantize, or a tensor without a scale; a weight is not finite.
@@ -64,9 +67,11 @@ def place(
     if unknown:
         raise QuantError(f"no scale for {len(unknown)} tensor(s), first {unknown[0]}", "calibrate again")
     integers = {name: (ranges.signed if signed else ranges.unsigned)(scale) for name, scale in measured.items() if scale is not None}
-    integers |= {name: ranges.halved(integers[name]) for name in integers if name in halves}
+    moved = _shifts(model, found, measured, shifted if signed else (), halves, integer_blocks)
+    integers |= {name: one.integers for name, one in moved.items()}
+    integers |= {name: ranges.halved(integers[name]) for name in integers if name in halves and name not in moved}
     factors = {name: (index, np.array(divided[name], np.float32)) for name, index in split.items()}
-    _Rewrite(model, found, integers, int_bias=not signed, divided=factors).run()
+    _Rewrite(model, found, integers, int_bias=not signed, divided=factors, shifted=moved).run()
     if integer_blocks:
         blocks.absorb(model)
 
@@ -90,17 +95,38 @@ def _sources(model: ModelProto, found: Sites) -> dict[str, str]:
     return {name: casts.get(name, name) for name in found.tensors}
 
 
+def _shifts(
+    model: ModelProto,
+    found: Sites,
+    measured: Mapping[str, TensorScale | None],
+    wanted: Collection[str],
+    halves: Collection[str],
+    blocks: bool,
+) -> dict[str, Shift]:
+    names = [name for name in shifts.find(model, found, blocks=blocks) if name in wanted] if wanted else []
+    known = ((name, measured[name]) for name in names)
+    moved = {name: one for name, scale in known if scale is not None and (one := shifts.shift(scale)) is not None}
+    return {name: shifts.halved(one) if name in halves else one for name, one in moved.items()}
+
+
 class _Rewrite:
     """One pass over the nodes in order, so that what is written is sorted as the graph was."""
 
     def __init__(
-        self, model: ModelProto, found: Sites, integers: Mapping[str, ranges.Integers], int_bias: bool, divided: Mapping[str, Divided]
+        self,
+        model: ModelProto,
+        found: Sites,
+        integers: Mapping[str, ranges.Integers],
+        int_bias: bool,
+        divided: Mapping[str, Divided],
+        shifted: Mapping[str, Shift],
     ) -> None:
         self.graph = model.graph
         self.layers = {layer.index: layer for layer in found.layers}
         self.tensors = found.tensors
         self.integers = integers
         self.int_bias = int_bias
+        self.shifted = shifted
         #: Channels' divisors by tensor, and by the layer that makes it.
         self.divided = {name: factors for name, (_, factors) in divided.items()}
         self.divisors = dict(divided.values())
@@ -133,8 +159,12 @@ class _Rewrite:
             return
         scale = self._constant(f"{name}/scale", np.asarray(self.integers[name].scale))
         zero = self._constant(f"{name}/zero_point", np.asarray(self.integers[name].zero_point))
-        quantized = f"{name}/quantized"
-        self.nodes.append(helper.make_node("QuantizeLinear", [name, scale, zero], [quantized], f"{name}/QuantizeLinear"))
+        quantized, source = f"{name}/quantized", name
+        if name in self.shifted:
+            source = f"{name}/shifted"
+            constant = np.asarray(self.shifted[name].constant, self.integers[name].scale.dtype)
+            self.nodes.append(helper.make_node("Add", [name, self._constant(f"{name}/shift", constant)], [source], f"{name}/Add"))
+        self.nodes.append(helper.make_node("QuantizeLinear", [source, scale, zero], [quantized], f"{name}/QuantizeLinear"))
         inputs = [quantized, scale, zero]
         if name in self.divided:
             after = f"{name}/divided"
@@ -159,6 +189,18 @@ class _Rewrite:
             values = weights.quantize(weight, scales, layer.axis)
             self.shared[key] = self._dequantized(name, values, scales.astype(np.float16) if half else scales, layer.axis)
         node.input[1] = self.shared[key]
+        if layer.source in self.shifted:
+            self._take_back(node, layer, weight, scales, half)
+
+    def _take_back(self, node: NodeProto, layer: Weighted, weight: NDArray[np.float32], scales: NDArray[np.float32], half: bool) -> None:
+        """Gives the layer a bias that takes back what was added to its input."""
+        shape = [-1 if axis == layer.axis else 1 for axis in range(weight.ndim)]
+        held = weights.quantize(weight, scales, layer.axis).astype(np.float32) * scales.reshape(shape)
+        old = self._float(layer.bias, node) if layer.bias else None
+        values = shifts.bias(old, held, layer.axis, self.shifted[layer.source].constant)
+        name = self._constant(f"{node.output[0]}/bias", values.astype(np.float16) if half else values)
+        del node.input[2:]
+        node.input.append(name)
 
     def _bias(self, node: NodeProto, layer: Weighted, scales: NDArray[np.float32]) -> NDArray[np.float32]:
         """Quantizes the bias to int32; returns the weight's scales, raised where the bias needs room."""

@@ -18,6 +18,8 @@ SUFFIX = "/equalised"
 LEAST_DB = {"depthwise": 1.0, "depthwise-folded": 0.5, "dense": 1.0, "dense-folded": 0.5}
 #: Of the unsigned form alone, whatever was taken before; a Mul takes the place of what ONNX Runtime would else do twice.
 OUTPUT, OUTPUT_DB = "output", 0.5
+#: Of the signed form alone; an Add stays.
+SHIFT, SHIFT_DB = "shift", 1.0
 #: How far channels are made alike: a dense convolution's weights have one scale for all channels that they read, and pay for it.
 POWER = {"depthwise": 1.0, "dense": 0.5, OUTPUT: 1.0}
 

@@ -41,3 +41,8 @@ def candidates(model: ModelProto) -> tuple[Equalisable, ...]:
 def divided(scales: Scales) -> Mapping[str, Sequence[float]]:
     """What the channels of convolutions' outputs are divided by in the unsigned form."""
     return scales.repairs.outputs if scales.repairs is not None else {}
+
+
+def shifted(scales: Scales) -> tuple[str, ...]:
+    """The tensors that a constant is added to in the signed form."""
+    return scales.repairs.shifted if scales.repairs is not None else ()

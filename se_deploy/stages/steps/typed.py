@@ -18,7 +18,7 @@ from se_deploy.quant import scales as measured
 from se_deploy.quant import sites
 from se_deploy.quant.place import place
 from se_deploy.stages.steps.engines import Built
-from se_deploy.stages.steps.repaired import divided, prepared
+from se_deploy.stages.steps.repaired import divided, prepared, shifted
 from se_deploy.stages.steps.strong_int8 import strongly_typed_int8
 
 
@@ -54,9 +54,12 @@ def with_types(
         sites.name_nodes(model)
         model = prepared(model, scales)
     if scales is not None and backend.strongly_typed:
-        model = strongly_typed_int8(model, scales.tensors, notes, integer_blocks=not plain, floats=floats, wide=wide)
+        model = strongly_typed_int8(
+            model, scales.tensors, notes, integer_blocks=not plain, floats=floats, wide=wide, shifted=shifted(scales)
+        )
     elif scales is not None:
-        place(model, scales.tensors, signed=backend.signed_int8, floats=floats, divided=divided(scales))
+        signed, parts, moved = backend.signed_int8, divided(scales), shifted(scales)
+        place(model, scales.tensors, signed=signed, floats=floats, divided=parts, shifted=moved)
     elif precision == "fp16":
         model = to_half(model, notes, wide)
     if plain:
