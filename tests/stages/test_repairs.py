@@ -24,9 +24,9 @@ from tests.stages import exports
 SPREAD = np.where(np.arange(small.C) == 5, 800, 1).astype(np.float32)
 
 
-def imbalanced(act: str = "Relu") -> ModelProto:
+def imbalanced(act: str = "Relu", opset: int = 17) -> ModelProto:
     """The small network with its depthwise convolution behind an activation of its own, of whose channels one is 800 times the others."""
-    model = small.network()
+    model = small.network(opset=opset)
     at = next(i for i, node in enumerate(model.graph.node) if node.name == "dw")
     values = small.Weights(7)
     extra = [
