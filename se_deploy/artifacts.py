@@ -308,12 +308,16 @@ class Repairs(Record):
     """What is done to the graph before it is quantized, besides folding BatchNorm into convolutions.
 
     `factors` has for each equalised tensor of the graph what its channels are divided by; what is quantized then is called
-    TENSOR/equalised. `images` is how many images judged, none of them among those that were measured.
+    TENSOR/equalised. `outputs` has the same for what convolutions give in the unsigned form, where a Mul undoes it: TENSOR/by-channel.
+    `shifted` are tensors that a constant is added to in the signed form, so that they use all of int8.
+    `images` is how many images judged, none of them among those that were measured.
     """
 
     images: int
     tried: tuple[Tried, ...]
     factors: dict[str, tuple[float, ...]]
+    outputs: dict[str, tuple[float, ...]] = {}
+    shifted: tuple[str, ...] = ()
 
 
 class Scales(Record):

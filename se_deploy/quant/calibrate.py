@@ -61,9 +61,7 @@ class Watch:
         batch = next(iter(feeds.values())).shape[0]
         for name, values in zip(self.inner, self._run(feeds), strict=True):
             rows = _rows(values.numpy(), batch, missing)
-            seen[name].update(rows)
-            if name in channels:
-                channels[name].update(rows)
+            seen[name].update(rows, channels[name].update(rows) if name in channels else None)
 
     def _run(self, feeds: Feeds) -> list[ort.OrtValue]:
         """The inner tensors of one batch, left in the session's memory: `session.run` copies all of them at once, these one by one."""

@@ -15,7 +15,7 @@ from se_deploy.quant.observe import Observer
 #: Bins of magnitude for each channel.
 COARSE = 256
 #: Of a channel's map so many places or more are counted, on an even grid; the range is that of all.
-PLACES = 512
+PLACES = 256
 #: A channel is taken to reach at least this share of the highest one, so that one that was dead is not blown up.
 FLOOR = 2.0**-10
 
@@ -36,21 +36,23 @@ class Channels:
     exponents: NDArray[np.int64] = _none(np.int64, 0)
     counts: NDArray[np.int64] = _none(np.int64, 0, COARSE)
 
-    def update(self, values: NDArray[Any]) -> None:
-        """Takes in a batch (N, channels, *spatial)."""
+    def update(self, values: NDArray[Any]) -> tuple[float, float] | None:
+        """Takes in a batch (N, channels, *spatial); returns its range, None where it has none or holds what is not finite."""
         if not values.size:
-            return
+            return None
         rows = _rows(values)
         low, high = rows.min(1), rows.max(1)
+        span: tuple[float, float] | None = (float(low.min()), float(high.max()))
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             values = np.where(np.isfinite(values), values, 0)
             rows = _rows(values)
-            low, high = rows.min(1), rows.max(1)
+            low, high, span = rows.min(1), rows.max(1), None
         self._take(low, high)
         rows = _rows(_grid(values))
         bins = np.abs(rows) * np.ldexp(np.float32(COARSE), -self.exponents).astype(np.float32)[:, None]
         places = bins.astype(np.intp) + COARSE * np.arange(len(rows))[:, None]
         self.counts += np.bincount(places.ravel(), minlength=self.counts.size).reshape(self.counts.shape)
+        return span
 
     def merge(self, other: Channels) -> None:
         """Adds what another saw of the same tensor."""

@@ -24,12 +24,12 @@ class Observer:
     nonfinite: int = 0
     histogram: Histogram = field(default_factory=Histogram)
 
-    def update(self, values: NDArray[Any]) -> None:
-        """Takes in one batch of a tensor, of any shape."""
+    def update(self, values: NDArray[Any], span: tuple[float, float] | None = None) -> None:
+        """Takes in one batch of a tensor, of any shape; `span` is its range where that is known to be finite."""
         if not values.size:
             return
         values = np.asarray(values, np.float32)
-        low, high = float(values.min()), float(values.max())
+        low, high = span or (float(values.min()), float(values.max()))
         if not (math.isfinite(low) and math.isfinite(high)):
             finite = values[np.isfinite(values)]
             self.nonfinite += values.size - finite.size

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 
 from se_deploy.artifacts import Record
+from se_deploy.quant import outputs
 from se_deploy.quant.channels import Channels, equalising
 from se_deploy.quant.observe import Observer
 
@@ -14,9 +15,13 @@ from se_deploy.quant.observe import Observer
 SUFFIX = "/equalised"
 #: Repairs in the order in which they are tried, each on top of those taken before; what it must gain in dB to be taken: one that leaves
 #: a Mul in the graph costs time, most where a network has none otherwise. One that is taken needs its folded part no more.
-LEAST_DB = {"depthwise": 1.0, "depthwise-folded": 0.5, "dense": 3.0, "dense-folded": 0.5}
+LEAST_DB = {"depthwise": 1.0, "depthwise-folded": 0.5, "dense": 1.0, "dense-folded": 0.5}
+#: Of the unsigned form alone, whatever was taken before; a Mul takes the place of what ONNX Runtime would else do twice.
+OUTPUT, OUTPUT_DB = "output", 0.5
+#: Of the signed form alone; an Add stays.
+SHIFT, SHIFT_DB = "shift", 1.0
 #: How far channels are made alike: a dense convolution's weights have one scale for all channels that they read, and pay for it.
-POWER = {"depthwise": 1.0, "dense": 0.5}
+POWER = {"depthwise": 1.0, "dense": 0.5, OUTPUT: 1.0}
 
 
 class Equalisable(Record):
@@ -45,11 +50,16 @@ def factors(items: Iterable[Equalisable], channels: Mapping[str, Channels], take
     return found
 
 
+def divided(channels: Mapping[str, Channels], made: Factors) -> dict[str, Observer]:
+    """What is known of the outputs in `made`, by their names."""
+    return {f"{name}{outputs.SUFFIX}": channels[name].rescaled(np.array(factors)) for name, factors in made.items()}
+
+
 def rescaled(items: Iterable[Equalisable], channels: Mapping[str, Channels], made: Factors) -> dict[str, Observer]:
     """What is known of the equalised tensors, by their names."""
     found: dict[str, Observer] = {}
     for item in items:
-        if item.tensor in made:
+        if item.tensor in made and item.repair != OUTPUT:
             divisors = np.array(made[item.tensor])
             names = [item.tensor] if item.through is None else [item.through, item.tensor]
             found |= {f"{name}{SUFFIX}": channels[name].rescaled(divisors) for name in names}

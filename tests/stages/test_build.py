@@ -235,7 +235,7 @@ def test_int8_for_openvino_has_the_signed_placement_of_tensorrt(model: Path, pic
     assert (made.backend, made.precision, made.plugin, made.versions["openvino"].count(".")) == ("openvino", "int8", None, 2)
     kinds = {t.name: t.data_type for t in engine.graph.initializer}
     pairs = [node for node in engine.graph.node if node.op_type == "QuantizeLinear"]
-    assert [node.input[0] for node in pairs] == list(small.LEAN)
+    assert [node.input[0].split("/")[0] for node in pairs] == list(small.LEAN)  # repairs rename what they change
     assert {kinds[node.input[2]] for node in pairs} == {onnx.TensorProto.INT8}
     images = exports.batch(pictures, 16)
     with backends.get("openvino").open(result.output, threads=1) as runner:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from se_deploy.artifacts import TensorScale, Tried
+from se_deploy.artifacts import Repairs, TensorScale, Tried
 from se_deploy.quant import ranges, repairs
-from se_deploy.quant.repairs import LEAST_DB, SUFFIX, Factors
+from se_deploy.quant.observe import Observer
+from se_deploy.quant.repairs import LEAST_DB, OUTPUT, OUTPUT_DB, SHIFT, SHIFT_DB, SUFFIX, Factors
 from se_deploy.quant.tally import Tally
-from se_deploy.stages.steps.jury import DB, Jury, better
+from se_deploy.stages.steps.jury import DB, Jury, better, shiftable
 
 #: Without a jury: so many images have to be measured, and the channels' resolution has to grow by so many dB.
 FEW, RESOLVED_DB = 32, 6.0
@@ -23,8 +24,14 @@ class Chosen:
 
     tensors: dict[str, TensorScale]
     factors: Factors
+    outputs: Factors
+    shifted: tuple[str, ...]
     tried: tuple[Tried, ...]
     doubts: tuple[str, ...]
+
+    def repairs(self, images: int) -> Repairs:
+        """As the scale file has them."""
+        return Repairs(images=images, tried=self.tried, factors=self.factors, outputs=self.outputs, shifted=self.shifted)
 
 
 def choose(tally: Tally, method: str, jury: Jury | None) -> Chosen:
@@ -47,11 +54,39 @@ def choose(tally: Tally, method: str, jury: Jury | None) -> Chosen:
             taken.append(repair)
             factors, before = made, after
     scales |= _rescaled(tally, factors, method)
-    return Chosen(scales, factors, tuple(tried), tuple(note for _, note in plain.values() if note))
+    outputs, more = _outputs(tally, method, jury, factors, scales)
+    shifted, less = _shifted(jury, factors, scales, before)
+    tried += [*more, *less]
+    scales |= _chosen(repairs.divided(tally.channels, outputs), method)
+    return Chosen(scales, factors, outputs, shifted, tuple(tried), tuple(note for _, note in plain.values() if note))
+
+
+def _outputs(tally: Tally, method: str, jury: Jury | None, factors: Factors, scales: dict[str, TensorScale]) -> tuple[Factors, list[Tried]]:
+    """What the unsigned form's outputs are divided by, and what that gained."""
+    made = repairs.factors(tally.job.candidates, tally.channels, [OUTPUT])
+    if not made:
+        return {}, []
+    tensors = scales | _chosen(repairs.divided(tally.channels, made), method)
+    before, after = (jury.judge(factors, tensors, part) for part in ({}, made)) if jury else (None, None)
+    on = before is not None and after is not None and better(before, after, OUTPUT_DB)
+    return made if on else {}, [Tried(repair=OUTPUT, without_db=_db(before), with_db=_db(after), taken=on)]
+
+
+def _shifted(jury: Jury | None, factors: Factors, scales: dict[str, TensorScale], before: DB | None) -> tuple[tuple[str, ...], list[Tried]]:
+    """What the signed form shifts, and what that gained."""
+    names = shiftable(jury, factors) if jury else ()
+    if jury is None or before is None or not names:
+        return (), []
+    after = jury.judge(factors, scales, shifted=names)
+    on = better(before, after, SHIFT_DB)
+    return names if on else (), [Tried(repair=SHIFT, without_db=_db(before), with_db=_db(after), taken=on)]
 
 
 def _rescaled(tally: Tally, made: Factors, method: str) -> dict[str, TensorScale]:
-    seen = repairs.rescaled(tally.job.candidates, tally.channels, made)
+    return _chosen(repairs.rescaled(tally.job.candidates, tally.channels, made), method)
+
+
+def _chosen(seen: Mapping[str, Observer], method: str) -> dict[str, TensorScale]:
     return {name: ranges.choose(name, observer, method)[0] for name, observer in seen.items()}
 
 

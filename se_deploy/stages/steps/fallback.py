@@ -25,7 +25,7 @@ from se_deploy.stages.steps.apart import Apart
 from se_deploy.stages.steps.exported import Exported
 from se_deploy.stages.steps.folding import said
 from se_deploy.stages.steps.judging import Judge
-from se_deploy.stages.steps.repaired import prepared
+from se_deploy.stages.steps.repaired import divided, prepared, shifted
 from se_deploy.stages.steps.typed import with_types
 from se_deploy.verify.samples import Chunk, Pictures
 
@@ -140,7 +140,15 @@ def _sweep(job: Job) -> list[tuple[Unit, float]]:
         job.progress("measure sensitivity", done, len(units))
         alone = ModelProto()
         alone.CopyFrom(model)
-        place(alone, job.scales.tensors, signed=job.engine.signed_int8, integer_blocks=job.blocks, floats=names - {unit.name})
+        place(
+            alone,
+            job.scales.tensors,
+            signed=job.engine.signed_int8,
+            integer_blocks=job.blocks,
+            floats=names - {unit.name},
+            divided=divided(job.scales),
+            shifted=shifted(job.scales),
+        )
         found.append((unit, sqnr_db(wanted, job.tried(alone, job.apart.sweeping))))
     job.progress("measure sensitivity", len(units), len(units))
     return sorted(found, key=lambda pair: pair[1])

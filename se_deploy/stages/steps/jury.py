@@ -18,23 +18,26 @@ from se_deploy.errors import QuantError
 from se_deploy.graph import batchnorm
 from se_deploy.graph.read import read
 from se_deploy.images import Images
-from se_deploy.quant import sites
+from se_deploy.quant import shifts, sites
 from se_deploy.quant.place import place
-from se_deploy.quant.repairs import watched
+from se_deploy.quant.repairs import Factors, watched
 from se_deploy.quant.tally import Job
 from se_deploy.stages.steps.exported import Exported
 from se_deploy.stages.steps.inputs import image_input
 from se_deploy.stages.steps.repaired import candidates, equalised
 
 #: Of so many images one is kept apart to judge by, at most MOST of them; fewer than LEAST say too little.
-SHARE, MOST, LEAST = 8, 32, 4
+SHARE, MOST, LEAST = 8, 16, 4
+#: Every image is judged with all activations' scales times each of these: which way values happen to be rounded is chance that all images
+#: share, so that more of them would not help.
+JITTER = (0.97, 1.0, 1.03)
 #: What may stand behind the scores of a classifier; a Softmax hides how far off they are.
 _BEHIND = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Softmax", "LogSoftmax", "Sigmoid")
 _SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid")
 #: An error below this share of the signal is none.
 NOTHING = 1e-20
 #: How many standard errors a gain has to be from nothing.
-SURE = 2.0
+SURE = 1.0
 
 Array = NDArray[np.float64]
 DB = Array
@@ -57,12 +60,26 @@ class Jury:
     feeds: tuple[Mapping[str, NDArray[Any]], ...]
     wanted: tuple[list[Array], ...]
 
-    def judge(self, factors: Mapping[str, Sequence[float]], scales: Mapping[str, TensorScale]) -> DB:
-        """For each image the SQNR in dB, the mean of the judged tensors', with everything quantized as for TensorRT."""
+    def judge(self, factors: Factors, scales: Mapping[str, TensorScale], divided: Factors | None = None, shifted: Sequence[str] = ()) -> DB:
+        """For each image the SQNR in dB, the mean of the judged tensors', with everything quantized.
+
+        In the signed form; with `divided` in the unsigned one (`place`).
+        """
         model = equalised(self.model, factors)
-        place(model, scales, signed=True)
-        pairs = list(zip(self.wanted, _answers(model, self.feeds), strict=True))
+        return np.asarray(np.mean([self._judge(model, _jittered(scales, by), divided, shifted) for by in JITTER], axis=0))
+
+    def _judge(self, model: ModelProto, scales: Mapping[str, TensorScale], divided: Factors | None, shifted: Sequence[str]) -> DB:
+        quantized = ModelProto()
+        quantized.CopyFrom(model)
+        place(quantized, scales, signed=divided is None, divided=divided or {}, shifted=shifted)
+        pairs = list(zip(self.wanted, _answers(quantized, self.feeds), strict=True))
         return np.asarray(np.mean([_sqnr([(want[i], got[i]) for want, got in pairs]) for i in range(len(self.wanted[0]))], axis=0))
+
+
+def shiftable(jury: Jury, factors: Factors) -> tuple[str, ...]:
+    """What can be shifted in the equalised network."""
+    model = equalised(jury.model, factors)
+    return tuple(shifts.find(model, sites.find(model)))
 
 
 def of(source: Exported, job: Job, root: Path) -> Jury | None:
@@ -79,6 +96,10 @@ def of(source: Exported, job: Job, root: Path) -> Jury | None:
     sites.name_nodes(model)
     _judged(model)
     return Jury(model, feeds, tuple(_answers(model, feeds)))
+
+
+def _jittered(scales: Mapping[str, TensorScale], by: float) -> dict[str, TensorScale]:
+    return {name: scale.model_copy(update={"scale": scale.scale * by}) for name, scale in scales.items()}
 
 
 def _sqnr(pairs: Sequence[tuple[Array, Array]]) -> DB:

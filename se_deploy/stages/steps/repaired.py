@@ -9,7 +9,8 @@ from onnx import ModelProto
 
 from se_deploy.artifacts import Scales
 from se_deploy.graph import batchnorm, equalise
-from se_deploy.quant.repairs import Equalisable
+from se_deploy.quant import outputs
+from se_deploy.quant.repairs import OUTPUT, Equalisable
 
 
 def prepared(model: ModelProto, scales: Scales) -> ModelProto:
@@ -30,5 +31,18 @@ def equalised(model: ModelProto, factors: Mapping[str, Sequence[float]]) -> Mode
 
 def candidates(model: ModelProto) -> tuple[Equalisable, ...]:
     """What may be equalised in a model whose BatchNorms are folded."""
-    found = equalise.candidates(model)
-    return tuple(Equalisable(tensor=one.tensor, repair=f"{one.kind}{'-folded' if one.free else ''}", through=one.through) for one in found)
+    given = [
+        Equalisable(tensor=one.tensor, repair=f"{one.kind}{'-folded' if one.free else ''}", through=one.through)
+        for one in equalise.candidates(model)
+    ]
+    return (*given, *(Equalisable(tensor=name, repair=OUTPUT) for name in outputs.find(model)))
+
+
+def divided(scales: Scales) -> Mapping[str, Sequence[float]]:
+    """What the channels of convolutions' outputs are divided by in the unsigned form."""
+    return scales.repairs.outputs if scales.repairs is not None else {}
+
+
+def shifted(scales: Scales) -> tuple[str, ...]:
+    """The tensors that a constant is added to in the signed form."""
+    return scales.repairs.shifted if scales.repairs is not None else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from se_deploy import artifacts
-from se_deploy.artifacts import Repairs, Scales
+from se_deploy.artifacts import Scales
 from se_deploy.errors import ImageError, QuantError
 from se_deploy.quant import methods, scales
 from se_deploy.quant.tally import Tally
@@ -57,7 +57,7 @@ def write(tally: Tally, method: str, path: Path, root: Path | None = None, jury:
         images_sha256=scales.fingerprint(tally.used[place] for place in sorted(tally.used)),
         method=method,
         tensors=chosen.tensors,
-        repairs=Repairs(images=len(jury.feeds) if jury else 0, tried=chosen.tried, factors=chosen.factors),
+        repairs=chosen.repairs(len(jury.feeds) if jury else 0),
     )
     artifacts.write(table, path)
     return (*chosen.doubts, *deciding.remarks(chosen, jury))

@@ -23,6 +23,7 @@ def strongly_typed_int8(
     integer_blocks: bool,
     floats: Collection[str] = (),
     wide: Collection[str] = (),
+    shifted: Collection[str] = (),
 ) -> ModelProto:
     """Writes FP16 around the Q/DQ pairs where the opset has that: what is not in INT8 would else move four bytes a value.
 
@@ -33,6 +34,7 @@ def strongly_typed_int8(
         integer_blocks: SqueezeExcite nodes read and give int8 themselves.
         floats: names of nodes that are not in INT8.
         wide: names of nodes that are FP32 where others are FP16.
+        shifted: tensors that a constant is added to before they are quantized.
 
     Raises:
         QuantError: the graph cannot be quantized, or a tensor has no scale.
@@ -48,7 +50,7 @@ def strongly_typed_int8(
         notes.append(
             f"what is not in INT8 stays in FP32: opset {opset} has no FP16 scales, {HALF_PAIRS} has; export with --opset {HALF_PAIRS}"
         )
-    place(model, scales, signed=True, integer_blocks=integer_blocks, halves=halves, floats=floats)
+    place(model, scales, signed=True, integer_blocks=integer_blocks, halves=halves, floats=floats, shifted=shifted)
     return model
 
 

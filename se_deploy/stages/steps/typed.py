@@ -18,7 +18,7 @@ from se_deploy.quant import scales as measured
 from se_deploy.quant import sites
 from se_deploy.quant.place import place
 from se_deploy.stages.steps.engines import Built
-from se_deploy.stages.steps.repaired import prepared
+from se_deploy.stages.steps.repaired import divided, prepared, shifted
 from se_deploy.stages.steps.strong_int8 import strongly_typed_int8
 
 
@@ -54,11 +54,13 @@ def with_types(
         sites.name_nodes(model)
         model = prepared(model, scales)
     if scales is not None and backend.strongly_typed:
-        model = strongly_typed_int8(model, scales.tensors, notes, integer_blocks=not plain, floats=floats, wide=wide)
+        model = strongly_typed_int8(
+            model, scales.tensors, notes, integer_blocks=not plain, floats=floats, wide=wide, shifted=shifted(scales)
+        )
     elif scales is not None:
-        planes = _on_planes(model)
-        place(model, scales.tensors, signed=backend.signed_int8, floats=floats)
-        if not backend.signed_int8:
+        signed, planes = backend.signed_int8, _on_planes(model)
+        place(model, scales.tensors, signed=signed, floats=floats, divided=divided(scales), shifted=shifted(scales))
+        if not signed:
             silu.joined(model)
             op.declare(model, planes=planes)
     elif precision == "fp16":
