@@ -20,13 +20,15 @@ Results = Mapping[tuple[str, str], Result]
 
 _HEAD = """# INT8: ours beside the peers'
 
-Made by `python -m benchmarks.int8`: {ours}; peers: {peers}; on {cpu}, 2 cores that other work kept busy, so seconds are noisy.
+Made by `python -m benchmarks.int8`: {ours}; peers: {peers}; on {cpu}, 2 cores.
 
 Every quantizer gets the same FP32 graph (`plain.onnx` of the export; PP-OCR's `cls`, of opset 11, raised by `export --opset 17`), the same
 200 calibration images and a process of its own. Every file is judged by ONNX Runtime on the same images. *Top-1* is against exact
 labels; *agreement* with FP32's answers, of all images and of those on which FP32 is *decided* (its two best probabilities differ by 0.02 or
 more); *SQNR* of the logits (what goes into a last Softmax); *seconds* from the first image's decoding to the written file, imports left
-out; *MB* is the process's peak. For ours, seconds and MB are those of the `calibrate` command. Rows named *signed* hold zero points of
+out, on a machine that other work kept busy (load 7 to 10), so that they are several times what a quiet one would take; *CPU s* is what the
+whole process took of all cores, imports included (blank: not measured); *MB* is its peak. For ours, all three are those of the
+`calibrate` command, in which an eighth of the 200 images judges repairs. Rows named *signed* hold zero points of
 0 and weights per channel: TensorRT's rules. Of the peers ModelOpt and NNCF `performance` keep to symmetric scales too.
 
 Images: {images}. Pages are of documents in Debian packages, lines are words of such documents; those that calibrate come from other
@@ -34,7 +36,7 @@ packages than those that judge (`benchmarks/int8/documents.py`). A few pages are
 answer right there.
 
 """
-_COLUMNS = "| | top-1 | agreement | decided | SQNR dB | seconds | MB |\n|---|--:|--:|--:|--:|--:|--:|\n"
+_COLUMNS = "| | top-1 | agreement | decided | SQNR dB | seconds | CPU s | MB |\n|---|--:|--:|--:|--:|--:|--:|--:|\n"
 
 
 def text(results: Sequence[Result], networks: Sequence[Network], rows: Sequence[Row]) -> str:
@@ -52,7 +54,7 @@ def text(results: Sequence[Result], networks: Sequence[Network], rows: Sequence[
 
 
 def _lines(network: Network, found: Results, rows: Sequence[Row]) -> Iterator[str]:
-    yield f"| **{network.title}**, FP32 | {found[network.name, FP32]['top1']:.2f} | | | | | |\n"
+    yield f"| **{network.title}**, FP32 | {found[network.name, FP32]['top1']:.2f} | | | | | | |\n"
     for row in rows:
         result = found.get((network.name, row.name))
         if result is not None:
@@ -62,11 +64,12 @@ def _lines(network: Network, found: Results, rows: Sequence[Row]) -> Iterator[st
 def line(row: Row, result: Result) -> str:
     """A row of the table."""
     if "failure" in result:
-        return f"| {row.name}: {result['failure'].replace('|', '/')} | | | | | | |\n"
+        return f"| {row.name}: {result['failure'].replace('|', '/')} | | | | | | | |\n"
     name = f"**{row.name}**" if row.group == "ours" else row.name
     name += f" ({result['remark']})" if result["remark"] else ""
     shares = " | ".join(f"{result[key]:.2f}" for key in ("top1", "agreement", "agreement_decided"))
-    return f"| {name} | {shares} | {result['sqnr_db']:.1f} | {result['seconds']:.1f} | {result['peak_mb']:.0f} |\n"
+    cpu = f"{result['cpu_seconds']:.1f}" if "cpu_seconds" in result else ""
+    return f"| {name} | {shares} | {result['sqnr_db']:.1f} | {result['seconds']:.1f} | {cpu} | {result['peak_mb']:.0f} |\n"
 
 
 def aims(found: Results, networks: Sequence[Network], rows: Sequence[Row]) -> Iterator[tuple[str, str, bool]]:
