@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -20,15 +21,15 @@ Results = Mapping[tuple[str, str], Result]
 
 _HEAD = """# INT8: ours beside the peers'
 
-Made by `python -m benchmarks.int8`: {ours}; peers: {peers}; on {cpu}, 2 cores.
+Made by `python -m benchmarks.int8`: {ours}; peers: {peers}; on {cpu}, {cores} cores.
 
 Every quantizer gets the same FP32 graph (`plain.onnx` of the export; PP-OCR's `cls`, of opset 11, raised by `export --opset 17`), the same
 200 calibration images and a process of its own. Every file is judged by ONNX Runtime on the same images. *Top-1* is against exact
 labels; *agreement* with FP32's answers, of all images and of those on which FP32 is *decided* (its two best probabilities differ by 0.02 or
 more); *SQNR* of the logits (what goes into a last Softmax); *seconds* from the first image's decoding to the written file, imports left
-out, on a machine that other work kept busy (load 7 to 10), so that they are several times what a quiet one would take; *CPU s* is what the
-whole process took of all cores, imports included (blank: not measured); *MB* is its peak. For ours, all three are those of the
-`calibrate` command, in which an eighth of the 200 images judges repairs. Rows named *signed* hold zero points of
+out, which other work on the machine stretches (load {load:.0f} when this was written); *CPU s* is what the whole process took of all cores,
+imports included (blank: not measured); *MB* is its peak. For ours, all three are those of the `calibrate` command, in which an eighth
+of the 200 images judges repairs. Rows named *signed* hold zero points of
 0 and weights per channel: TensorRT's rules. Of the peers ModelOpt and NNCF `performance` keep to symmetric scales too.
 
 Images: {images}. Pages are of documents in Debian packages, lines are words of such documents; those that calibrate come from other
@@ -45,7 +46,7 @@ def text(results: Sequence[Result], networks: Sequence[Network], rows: Sequence[
     there = [network for network in networks if (network.name, FP32) in found]
     images = "; ".join(f"{network.title}: {_images(found[network.name, FP32])}" for network in there)
     return (
-        _HEAD.format(ours=_ours(), peers=_peers(), cpu=backends.get("onnxruntime").device(), images=images)
+        _HEAD.format(ours=_ours(), peers=_peers(), images=images, **_machine())
         + _COLUMNS
         + "".join(line for network in there for line in _lines(network, found, rows))
         + "\n## Aims\n\n| aim | | |\n|---|---|---|\n"
@@ -105,6 +106,10 @@ _LEAST = {
 
 def _images(fp32: Result) -> str:
     return f"{fp32['images']:,}, FP32 undecided on {fp32['undecided']}"
+
+
+def _machine() -> dict[str, Any]:
+    return {"cpu": backends.get("onnxruntime").device(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
 
 
 def _ours() -> str:
