@@ -32,7 +32,8 @@ imports included (blank: not measured); *MB* is its peak. For ours, all three ar
 of the 200 images judges repairs. Rows named *signed* hold zero points of
 0 and weights per channel: TensorRT's rules. Of the peers ModelOpt and NNCF `performance` keep to symmetric scales too.
 
-Images: {images}. Pages are of documents in Debian packages, lines are words of such documents; those that calibrate come from other
+Images: {images}.
+Pages are of documents in Debian packages, lines are words of such documents; those that calibrate come from other
 packages than those that judge (`benchmarks/int8/documents.py`). A few pages are blank where the network looks: only luck makes an
 answer right there.
 
@@ -84,9 +85,11 @@ def aims(found: Results, networks: Sequence[Network], rows: Sequence[Row]) -> It
         if best is not None:
             lacking = round((best[0] - ours["top1"]) / 100 * found[network.name, FP32]["images"])
             aim = f"`{network.name}`: top-1 not below the best peer's ({best[1]}, {best[0]:.2f}) within one image"
-            yield aim, f"{ours['top1']:.2f}, {-lacking:+d} images", lacking <= 1
+            value = f"{ours['top1']:.2f}, {-lacking:+d} images (FP32 {found[network.name, FP32]['top1']:.2f})"
+            yield aim, value, lacking <= 1
         for key, unit, least in _LEAST.get(network.name, ()):
-            yield f"`{network.name}`: {unit} at least {least:g}", f"{ours[key]:.2f}", ours[key] >= least
+            decided = f" ({ours['agreement_decided']:.2f} of the decided)" if key == "agreement" else ""
+            yield f"`{network.name}`: {unit} at least {least:g}", f"{ours[key]:.2f}{decided}", ours[key] >= least
         if network.name in _LEAST:
             seconds = f"{ours['seconds']:.1f} s, {ours['cpu_seconds']:.1f} s of CPU from the start of the process"
             yield f"`{network.name}`: calibration at most 5 s", seconds, ours["seconds"] <= 5
