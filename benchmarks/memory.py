@@ -1,9 +1,10 @@
 """Calibration's memory and time with 50, 250, 1,000 and 5,000 images, on the same network in one run.
 
-    python benchmarks/memory.py [NETWORK] [--size 96] [--counts 50,250,1000,5000]
+    python benchmarks/memory.py [NETWORK] [--size 96] [--counts 50,250,1000,5000] [--fp16]
 
 Exports the network (random weights: memory does not depend on them), draws images of many sizes, and runs `se-deploy calibrate` on a
-folder of each number of them in a process of its own. The aim is a ratio of 1: memory is the model's and one image's, however many come.
+folder of each number of them in a process of its own, or with --fp16 `se-deploy build --fp16 --calib`, which looks for what FP16 cannot
+hold. The aim is a ratio of 1: memory is the model's and one image's, however many come.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def main() -> None:
     parser.add_argument("network", nargs="?", default="mobilenetv3_small_100")
     parser.add_argument("--size", type=int, default=96, help="the network's input; images have sides of 1 to 3 times as much")
     parser.add_argument("--counts", default="50,250,1000,5000")
+    parser.add_argument("--fp16", action="store_true", help="an FP16 build's memory and time, not a calibration's")
     options = parser.parse_args()
+    command = ["build", "--fp16", "--backend", "onnxruntime"] if options.fp16 else ["calibrate"]
     counts = [int(count) for count in options.counts.split(",")]
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -38,7 +41,7 @@ def main() -> None:
         first = None
         for count in counts:
             calib = _linked(drawn[:count], root / f"{count}")
-            result = _se_deploy("calibrate", str(root / "model"), "--calib", str(calib), "-o", str(root / f"{count}.json"))
+            result = _se_deploy(*command, str(root / "model"), "--calib", str(calib), "-o", str(root / f"{count}.json"))
             peak = result["peak_rss_mb"]
             first = first or peak
             print(f"{result['images']:>7} {peak:>9.1f} {peak / first:>7.3f} {result['seconds']:>9.1f}", flush=True)

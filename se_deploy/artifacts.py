@@ -208,6 +208,9 @@ def peak_rss_mb() -> float:
     """The most resident memory this process has had, in MB."""
     import resource
 
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux's getrusage counts the process that started this one in, too
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
@@ -281,14 +284,14 @@ class Report(Record):
 
 
 class TensorScale(Record):
-    """A calibrated tensor: the range seen, and the symmetric INT8 scale chosen from it.
+    """A calibrated tensor: the range seen, and the symmetric INT8 scale chosen from it, a normal number of FP32.
 
     `method` is how the scale was chosen; None where there was nothing to choose from.
     """
 
-    min: float
-    max: float
-    scale: float = Field(gt=0)
+    min: float = Field(allow_inf_nan=False)
+    max: float = Field(allow_inf_nan=False)
+    scale: float = Field(ge=1.2e-38, le=1.7e38)
     method: str | None = None
 
 

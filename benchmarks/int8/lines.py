@@ -20,6 +20,8 @@ from benchmarks.int8.documents import Document
 
 #: Which documents calibrate and judge, how many lines, and the seed of how they are written.
 PARTS = {"calib": (documents.CALIBRATION, 200, 5), "eval": (documents.EVALUATION, 2000, 4)}
+#: Lines that judge what falls back to float: of the documents that calibrate, but other lines.
+APART = 1000
 HEIGHT, WIDTH = 48, 192
 #: What stands beside a short line: the 0 of a mean and deviation of 0.5, but for half a level.
 GREY = 127
@@ -39,17 +41,21 @@ _WORD = re.compile(r"[A-Za-zÄÖÜäöüßàâçéèêîôû0-9.,;:()'-]+")
 
 
 def draw(folder: Path, part: str) -> None:
-    """Writes the images of a part (`calib` or `eval`) as `folder/CLASS/*.png`."""
-    write(folder, *PARTS[part])
+    """Writes the images of a part (`calib`, `judge` or `eval`) as `folder/CLASS/*.png`."""
+    if part == "judge":
+        sources, before, seed = PARTS["calib"]
+        write(folder, sources, APART, seed, after=before)
+    else:
+        write(folder, *PARTS[part])
 
 
-def write(folder: Path, sources: Sequence[Document], count: int, seed: int) -> None:
-    """Writes `count` lines out of the documents as `folder/CLASS/NUMBER.png`, both classes as often."""
+def write(folder: Path, sources: Sequence[Document], count: int, seed: int, after: int = 0) -> None:
+    """Writes `count` lines out of the documents as `folder/CLASS/NUMBER.png`, both classes as often; those `after` so many others."""
     for name in "01":
         (folder / name).mkdir(parents=True, exist_ok=True)
     turned = np.random.default_rng(1).permutation(np.arange(count) % 2)
-    for number, text in enumerate(phrases(sources, count)):
-        line = _written(text, np.random.default_rng([2, seed, number]))
+    for number, text in enumerate(phrases(sources, after + count)[after:]):
+        line = written(text, np.random.default_rng([2, seed, after + number]))
         if turned[number]:
             line = line.rotate(180)
         prepared(line).save(folder / str(turned[number]) / f"{number:04d}.png")
@@ -87,7 +93,7 @@ def _words(document: Document) -> list[str]:
     return [word for word in text.split() if _WORD.fullmatch(word)]
 
 
-def _written(text: str, rng: np.random.Generator) -> Image.Image:
+def written(text: str, rng: np.random.Generator) -> Image.Image:
     """The line: font, size, margins, colours, blur and noise as drawn."""
     package, folder, name = FONTS[int(rng.integers(len(FONTS)))]
     font = ImageFont.truetype(debian.unpacked(package) / folder / name, int(rng.integers(18, 40)), layout_engine=ImageFont.Layout.BASIC)

@@ -30,7 +30,7 @@ class Recipe:
 
     size: int = 56
     images: int = 60000
-    epochs: int = 4
+    epochs: int = 3
     batch: int = 128
     rate: float = 5e-3
     smoothing: float = 0.05

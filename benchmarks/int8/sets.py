@@ -18,15 +18,15 @@ CALIBRATION = 200
 
 
 def rendered(recipe: ModuleType) -> Path:
-    """`calib/CLASS/*.png` and `eval/CLASS/*.png` of `pages` or `lines`; a changed recipe is drawn anew."""
+    """`calib/CLASS/*.png` and `eval/CLASS/*.png` of `pages` or `lines` (and `judge` of lines); a changed recipe is drawn anew."""
     sources = (recipe, documents, debian)
     text = "".join(Path(str(source.__file__)).read_text() for source in sources) + version("pypdfium2") + version("pillow")
 
     def draw(folder: Path) -> None:
-        for part in ("calib", "eval"):
+        for part in ("calib", "eval", *(["judge"] if recipe is lines else [])):
             recipe.draw(folder / part, part)
 
-    return _kept(f"{recipe.__name__.rpartition('.')[2]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}", draw)
+    return kept(f"{recipe.__name__.rpartition('.')[2]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}", draw)
 
 
 def clothes() -> Path:
@@ -36,7 +36,7 @@ def clothes() -> Path:
         fashion.draw("train", folder / "calib", CALIBRATION)
         fashion.draw("t10k", folder / "eval")
 
-    return _kept("fashion", draw)
+    return kept("fashion", draw)
 
 
 def digits() -> Path:
@@ -46,7 +46,7 @@ def digits() -> Path:
         demo.draw_digits(folder)
         (folder / "test").rename(folder / "eval")
 
-    return _kept("digits", draw)
+    return kept("digits", draw)
 
 
 def drawn(name: str) -> Path:
@@ -54,7 +54,7 @@ def drawn(name: str) -> Path:
     return {"pages": lambda: rendered(pages), "lines": lambda: rendered(lines), "fashion": clothes, "digits": digits}[name]()
 
 
-def _kept(name: str, draw: Callable[[Path], None]) -> Path:
+def kept(name: str, draw: Callable[[Path], None]) -> Path:
     """The folder of that name in the cache, drawn whole or not at all."""
     folder = debian.cache() / name
     if not folder.is_dir():

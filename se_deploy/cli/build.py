@@ -15,7 +15,9 @@ def build(
         Path | None, typer.Argument(help="A model directory or its model.onnx. Left out: the newest export.", show_default=False)
     ] = None,
     fp32: Annotated[bool, typer.Option("--fp32", help="The default on ONNX Runtime.")] = False,
-    fp16: Annotated[bool, typer.Option("--fp16", help="The default on TensorRT. Means, gates, inputs and outputs stay FP32.")] = False,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="The default on TensorRT. Means, gates, inputs, outputs, and what FP16 cannot hold, stay FP32.")
+    ] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Needs --calib or --scales; inside SE blocks everything is FP32.")] = False,
     calib: Annotated[
         Path | None, typer.Option(help="A folder of images: for INT8's scales, and for what FP16 cannot hold.", show_default=False)

@@ -55,7 +55,7 @@ def progress() -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, TimeRemainingColumn(), console=stderr, transient=True) as bars:
+    with Bars(*columns, TimeRemainingColumn(), TextColumn("left"), console=stderr, transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
         def draw(what: str, done: int, total: int | None) -> None:

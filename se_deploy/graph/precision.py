@@ -131,9 +131,9 @@ def _problem(kind: str, index: int, values: NDArray[Any]) -> str | None:
 def _means_and_gates(view: View) -> set[Node]:
     """Means, what finishes them (a sum's division, a reshape), and all that lies between a mean and the tensor it gates.
 
-        x -+- mean - FC - act - FC - gate - Mul        FP32 but for the Mul
-           +--------------------------------+
-        x --- mean - flatten - FC - logits             FP32: the mean and the flatten
+    x -+- mean - FC - act - FC - gate - Mul        FP32 but for the Mul
+       +--------------------------------+
+    x --- mean - flatten - FC - logits             FP32: the mean and the flatten
     """
     pooled: set[str] = set()  # tensors that come from means alone
     before_fc: set[str] = set()

@@ -33,8 +33,13 @@ class Span:
     error: Sums
 
     def merged(self, other: Span) -> Span:
-        """Of what both saw."""
+        """Of what both saw; as one channel where their channels differ, because images of differing sizes make the second axis differ."""
+        if self.peak.shape != other.peak.shape:
+            return self._whole().merged(other._whole())
         return Span(np.maximum(self.peak, other.peak), self.energy + other.energy, self.error + other.error)
+
+    def _whole(self) -> Span:
+        return Span(self.peak.max(keepdims=True), self.energy.mean(keepdims=True), self.error.mean(keepdims=True))
 
 
 def tensors(view: View, chosen: Mapping[Node, Slots]) -> list[str]:

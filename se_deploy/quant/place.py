@@ -179,10 +179,15 @@ class _Rewrite:
         weight = self._divided(layer.index, self._float(layer.weight, node))
         half = self.constants[layer.weight].data_type == TensorProto.FLOAT16
         scales = weights.channel_scales(weight, layer.axis)
+        bias = self._divided(layer.index, self._float(layer.bias, node)) if layer.bias else None
+        if bias is not None and bias.shape == scales.shape:
+            # In the signed form too: ONNX Runtime quantizes the biases that it finds between pairs itself, and wraps.
+            step = np.float32(self.integers[layer.source].scale)
+            scales = weights.room_for_bias(scales, bias, step, weight.size // len(scales))
         if half:
             scales = ranges.up_to_half(scales)
-        if self.int_bias and layer.bias:
-            scales = self._bias(node, layer, scales)
+        if self.int_bias and bias is not None and bias.shape == scales.shape:
+            self._bias(node, bias, scales * np.float32(self.integers[layer.source].scale))
         key = (layer.weight, scales.tobytes() + self.divisors.get(layer.index, _NONE).tobytes())
         if key not in self.shared:
             name = f"{layer.weight}/{layer.index}" if any(w == layer.weight for w, _ in self.shared) else layer.weight
@@ -202,16 +207,9 @@ class _Rewrite:
         del node.input[2:]
         node.input.append(name)
 
-    def _bias(self, node: NodeProto, layer: Weighted, scales: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Quantizes the bias to int32; returns the weight's scales, raised where the bias needs room."""
-        bias = self._divided(layer.index, self._float(node.input[2], node))
-        if bias.shape != scales.shape:
-            return scales
-        step = np.float32(self.integers[layer.source].scale)
-        scales = weights.room_for_bias(scales, bias, step)
-        values = weights.quantize(bias, scales * step, 0, np.int32)
-        node.input[2] = self._dequantized(f"{node.output[0]}/bias", values, scales * step, 0)
-        return scales
+    def _bias(self, node: NodeProto, bias: NDArray[np.float32], steps: NDArray[np.float32]) -> None:
+        """Quantizes the bias to int32, of which each channel has its step."""
+        node.input[2] = self._dequantized(f"{node.output[0]}/bias", weights.quantize(bias, steps, 0, np.int32), steps, 0)
 
     def _across(self, factors: NDArray[np.float32], name: str) -> NDArray[np.float32]:
         """Factors of a tensor's channels, to be multiplied with it."""

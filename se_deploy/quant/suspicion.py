@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from se_deploy.artifacts import Preprocess
 from se_deploy.quant import sites
@@ -49,7 +49,7 @@ def stem(model: ModelProto, weights: Mapping[str, Array]) -> Stem | None:
     """The beginning of a graph whose one input goes straight into a convolution; None where it does not.
 
     Args:
-        model: an FP32 graph with its weights.
+        model: a graph with its weights; one whose first convolution is not FP32 tells nothing.
         weights: tensors of the checkpoint, for a BatchNorm that the exporter folded; those that are longer than they need be do no harm.
     """
     nodes, known = model.graph.node, sites.constants(model)
@@ -63,7 +63,7 @@ def stem(model: ModelProto, weights: Mapping[str, Array]) -> Stem | None:
         if readers[0].op_type == "Conv":
             break
     conv = path[-1]
-    if conv.input[1] not in known:
+    if conv.input[1] not in known or known[conv.input[1]].data_type != TensorProto.FLOAT:
         return None
     behind = [node for node in nodes if name in node.input]
     found = _kept(behind, known) or _folded(numpy_helper.to_array(known[conv.input[1]]), weights)

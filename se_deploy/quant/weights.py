@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: A bias may take half of int32's range; the sum of products has the other half.
-BIAS_LIMIT = 2**30
+#: The most that one product of an activation (uint8, zero point taken off) and a weight adds to a sum.
+PRODUCT = 255 * 127
+#: A bias has at least so many steps, however many products a sum has: FP32 holds no more.
+BIAS_STEPS = 2**24
 
 Float = NDArray[np.float32]
 
@@ -20,12 +22,23 @@ def channel_scales(weight: Float, axis: int) -> Float:
     return np.where(peaks > 0, scales, np.float32(1)).astype(np.float32)
 
 
-def room_for_bias(scales: Float, bias: Float, input_scale: np.float32) -> Float:
-    """Raises the scale of channels whose bias, in units of input scale times weight scale, would not fit int32.
+def room_for_bias(scales: Float, bias: Float, input_scale: np.float32, products: int) -> Float:
+    """Raises the scale of channels whose bias, in units of input scale times weight scale, would leave int32 with the products' sum.
 
-    Such a channel's weights are so small beside its bias that what they lose lies below the bias's own FP32 rounding.
+    Such a channel's weights are so small beside its bias that what they lose lies below the bias's own FP32 rounding. The product of the
+    two scales, which is the bias's, is never below FP32's least normal number.
+
+    Args:
+        scales: of the weight, a channel each.
+        bias: of the same shape.
+        input_scale: the activation's.
+        products: how many a sum has: input channels of a group times the kernel's size.
     """
-    return np.maximum(scales, np.abs(bias) / (np.float32(BIAS_LIMIT) * input_scale)).astype(np.float32)
+    limit = max(np.iinfo(np.int32).max - products * PRODUCT, BIAS_STEPS)
+    info = np.finfo(np.float32)
+    least = np.maximum(np.abs(bias.astype(np.float64)) / limit, info.tiny) / np.float64(input_scale)
+    above = np.nextafter(np.minimum(least, info.max).astype(np.float32), info.max)  # not below it by FP32's rounding
+    return np.maximum(scales, above)
 
 
 def quantize(values: Float, scales: Float, axis: int, kind: type[np.signedinteger[Any]] = np.int8) -> NDArray[Any]:

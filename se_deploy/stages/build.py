@@ -249,7 +249,7 @@ class _Job:
             tried = self.apart.judging if self.apart else self.pictures
             found = half_checked.compare(model, self.precision, self.source, tried, folder, self.progress)
             self.sqnr_db = found.sqnr_db
-            self.notes.append(found.note)
+            self.notes += [found.note] if self.chosen is None else []  # a bound's figures are of more images
         with tempfile.TemporaryDirectory(dir=folder) as place_for_it:
             typed = Path(place_for_it) / "model.onnx"
             write(model, typed)

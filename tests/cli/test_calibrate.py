@@ -1,6 +1,9 @@
 """`se-deploy calibrate` as a user types it."""
 
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +98,28 @@ def test_shards_merge_to_the_file_of_one_run() -> None:
     assert run("--merge", "1.safetensors", "2.safetensors", "-o", "merged.json") == "merged.json\n"
     assert Path("merged.json").read_bytes() == Path("whole.json").read_bytes()
     assert "merge" in CliRunner().invoke(app, ["calibrate", "--help"]).stdout
+
+
+def test_a_terminal_gets_a_bar_with_the_time_left() -> None:
+    exports.pictures(Path("imgs"), 60)
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "se_deploy", "calibrate", "--calib", "imgs"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=theirs, text=True, env=environment) as running:
+        os.close(theirs)
+        drawn = b"".join(iter(lambda: _read(ours), b"")).decode()
+        assert running.stdout is not None
+        assert running.stdout.read() == "calibration/small.json\n"
+    os.close(ours)
+    assert running.returncode == 0
+    seen = re.findall(r"calibrate \S+ +(\d+)/60 \d:\d\d:\d\d (\d:\d\d:\d\d|-:--:--) left", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn))
+    assert ("60", "0:00:00") in seen
+    assert len({done for done, _ in seen}) > 1
+
+
+def _read(terminal: int) -> bytes:
+    """What was written to a terminal, b"" at its end, which is an error to Linux."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""

@@ -9,7 +9,7 @@ from se_deploy.graph.fuse import fuse
 from se_deploy.graph.half import to_half
 from se_deploy.graph.names import name_by_module
 from tests.graph.exported import exported, images, run
-from tests.graph.halves import numpy_half
+from tests.graph.halves import kept, numpy_half
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
@@ -113,7 +113,9 @@ def test_the_block_stays_finite_and_right_in_numpys_half_arithmetic(mean: str, f
         "w1": np.eye(2, dtype=np.float32).reshape(2, 2, 1, 1),
         "w2": np.full((2, 2, 1, 1), 0.1, np.float32),
     }
-    nodes = f"[first] x = Relu(input) {mean} h = Conv(p, w1) r = Relu(h) q = Conv(r, w2) g = Sigmoid(q) [join] y = Mul(x, g) output = Relu(y)"
+    nodes = (
+        f"[first] x = Relu(input) {mean} h = Conv(p, w1) r = Relu(h) q = Conv(r, w2) g = Sigmoid(q) [join] y = Mul(x, g) output = Relu(y)"
+    )
     used = {name: np.asarray(value) for name, value in weights.items() if f"{name})" in nodes}
     plain = parsed(f"g (float[N, 2, 112, 112] input) => (float[N, 2, 112, 112] output) {{ {nodes} }}", used)
     model = fuse(plain).model if fused else plain
@@ -280,5 +282,6 @@ def test_a_fused_network() -> None:
     assert sum(kind == "Cast" for kind in ops(half)) == 4  # the input, the last mean's input, the classifier's, the output
     assert len({node.name for node in half.graph.node}) == len(half.graph.node)
     x = images(3, 64)
+    assert kept(model, x) == {}
     expected, actual = run(model, x), run(half, x)
     assert np.abs(actual - expected).max() < 3e-3 * np.ptp(expected)

@@ -177,6 +177,34 @@ def test_shards_merge_to_what_one_run_sees() -> None:
         np.testing.assert_allclose((merged.energy, merged.error), (span.energy, span.error), rtol=1e-12)
 
 
+def test_images_of_differing_sizes_whose_second_axis_differs() -> None:
+    """Channels last: the second axis is the height, which no weight belongs to."""
+    text = "g (float[N, 2, H, W] x) => (float[N, H, W, 2] y) { a = Transpose<perm = [0, 2, 3, 1]>(x) y = Neg(a) }"
+    model = parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {text}')
+    images = [np.full((1, 2, side, 3), 1.5 * side, np.float32) for side in (4, 5, 4)]
+    spans = [seen(model, image)["a"] for image in images]
+    assert [span.peak.size for span in spans] == [4, 5, 4]
+    merged = spans[0].merged(spans[1]).merged(spans[2])
+    assert (merged.peak.tolist(), merged.energy.tolist()) == ([7.5], [36 + 56.25 + 36])
+    assert spans[0].merged(spans[1].merged(spans[2])).energy == merged.energy
+
+
+def test_a_block_on_loud_maps_is_fp32_itself() -> None:
+    model = small.network(opset=20)
+    for name in ("conv0.weight", "conv0.bias"):
+        small.replace(model, name, small.weight(model, name) * np.float32(3e4))
+    why = kept(model, IMAGES)
+    assert {"conv0", "relu0", "dw", "se"} <= set(why)
+    half = to_half(model, [], why)
+    strong.check(half)
+    view = View(half)
+    (block,) = [node for node in view.nodes if node.name == "se"]
+    assert {view.elem_type(name) for name in (*block.inputs, *block.outputs)} == {TensorProto.FLOAT}
+    got, (wanted,) = numpy_half(half, IMAGES)["y"], run(model, IMAGES)
+    assert np.isfinite(got).all()
+    assert sqnr(wanted, got) > 48
+
+
 def test_what_is_watched_is_small_and_weights_are_not_changed() -> None:
     view = raised(scaled(1))
     watching = spans.watching(view, spans.tensors(view, candidates(view)))

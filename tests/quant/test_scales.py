@@ -25,6 +25,10 @@ def table(**changes: object) -> Scales:
     return base.model_copy(update=changes)
 
 
+def with_scale(text: str) -> str:
+    return table().model_dump_json().replace(str(2 / 127), text)
+
+
 def test_what_is_written_is_read_to_the_bit(tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     artifacts.write(table(), path)
@@ -53,7 +57,12 @@ def test_another_preprocessing_is_refused_and_both_are_named() -> None:
         ("{", "s.json: file: Invalid JSON"),
         ("{}", "s.json: graph: Field required"),
         (table().model_dump_json().replace('"format":1', '"format":2'), "s.json: format: Input should be 1"),
-        (table().model_dump_json().replace(str(2 / 127), "0.0"), "s.json: tensors.t.scale: Input should be greater than 0"),
+        (with_scale("0.0"), "s.json: tensors.t.scale: Input should be greater than or equal to 0.0000"),
+        (with_scale("1e-45"), "s.json: tensors.t.scale: Input should be greater than or equal to 0.0000"),
+        (with_scale("1e39"), "s.json: tensors.t.scale: Input should be less than or equal to 170000"),
+        (with_scale("NaN"), "s.json: tensors.t.scale: Input should be"),
+        (with_scale("Infinity"), "s.json: tensors.t.scale: Input should be"),
+        (table().model_dump_json().replace("-1.0", "NaN"), "s.json: tensors.t.min: Input should be a finite number"),
     ],
 )
 def test_a_bad_file_is_one_line(content: str | None, said: str, tmp_path: Path) -> None:

@@ -37,13 +37,39 @@ def test_quantize_rounds_half_to_even_and_keeps_off_minus_128() -> None:
 
 def test_a_bias_too_large_for_its_channel_gets_room() -> None:
     scales, step = np.float32([1e-3, 1e-12]), np.float32(0.02)
-    bias = np.float32([5, 5])
-    raised = weights.room_for_bias(scales, bias, step)
+    bias = np.float32([5, -5])
+    raised = weights.room_for_bias(scales, bias, step, products=9)
     assert raised[0] == scales[0]
-    assert raised[1] == pytest.approx(5 / (2**30 * 0.02), rel=1e-6)
+    assert raised[1] == pytest.approx(5 / ((2**31 - 1 - 9 * 255 * 127) * 0.02), rel=1e-6)
     q = weights.quantize(bias, raised * step, 0, np.int32)
     assert q.dtype == np.int32
     np.testing.assert_allclose(q * (raised * step).astype(np.float64), bias, rtol=1e-6)
+
+
+@pytest.mark.parametrize("products", [1, 9, 4608, 33_000, 65_000])
+@pytest.mark.parametrize("bias", [1e-3, 1.0, -77.7, 1e10, -1e27])
+@pytest.mark.parametrize("peak", [0.0, 1e-42, 1e-12, 1e-8, 1e-3])
+@pytest.mark.parametrize("step", [1e-10, 0.02, 1e3])
+def test_bias_and_the_largest_sum_stay_within_int32(products: int, bias: float, peak: float, step: float) -> None:
+    """The largest sum is that of all products at their largest, in the bias's direction; that of some 66,000 fits, no more."""
+    w = np.full((1, products), peak, np.float32)
+    scales = weights.room_for_bias(weights.channel_scales(w, 0), np.float32([bias]), np.float32(step), products)
+    steps = scales * np.float32(step)
+    assert np.isfinite(steps).all()
+    assert steps[0] >= np.finfo(np.float32).tiny
+    q = int(weights.quantize(np.float32([bias]), steps, 0, np.int32)[0])
+    largest = 255 * int(np.abs(weights.quantize(w, scales, 0).astype(np.int64)).sum())
+    assert abs(q) + largest <= 2**31 - 1
+    assert abs(q * float(steps[0]) - bias) <= max(abs(bias) * 2.0**-24, float(steps[0]))
+
+
+def test_a_scale_is_finite_whatever_the_bias() -> None:
+    assert np.isfinite(weights.room_for_bias(np.float32([1]), np.float32([3e38]), np.float32(1e-10), 1)).all()
+
+
+def test_a_channel_of_zeros_without_bias_keeps_its_scale() -> None:
+    zero = np.zeros(1, np.float32)
+    assert weights.room_for_bias(weights.channel_scales(np.zeros((1, 9), np.float32), 0), zero, np.float32(0.02), 9).tolist() == [1.0]
 
 
 def test_an_int32_bias_is_exact_to_its_step() -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from se_deploy.artifacts import Halved
 from se_deploy.cli.app import app
 from se_deploy.errors import BackendError, ImageError, QuantError
+from se_deploy.graph.half import to_half
 from se_deploy.graph.rounded import rounded
 from se_deploy.stages.build import build
 from se_deploy.stages.calibrate import calibrate
@@ -151,6 +152,7 @@ def test_images_that_cannot_be_read(model: Path, tmp_path: Path, folder: Path) -
     result = build(model, fp16=True, calib=folder)
     assert result.images == 5
     assert result.notes[0].startswith("skipped 1 of 6 images that cannot be used: bad.png")
+    assert db(result.notes, 5) > 45
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "a.png").touch()
     with pytest.raises(ImageError, match="none of the 1 images"):
@@ -165,6 +167,30 @@ def test_a_network_that_takes_no_images_is_refused(tmp_path: Path, folder: Path)
     )
     with pytest.raises(QuantError, match=r"the network's inputs \(x \['N', 3\]\) are not one batch of images; leave --calib out"):
         build(exports.directory(tmp_path, network), fp16=True, calib=folder)
+
+
+def test_a_model_that_is_fp16_already(tmp_path: Path, folder: Path) -> None:
+    result = build(exports.directory(tmp_path, to_half(small.network())), fp16=True, calib=folder)
+    assert (result.fallback, len(result.notes)) == ((), 1)
+    assert db(result.notes, 5) > 45
+
+
+def test_a_model_that_is_not_finite_in_fp32_is_not_blamed_on_fp16(tmp_path: Path, folder: Path) -> None:
+    network = small.network()
+    small.replace(network, "conv1.bias", np.full(small.C, np.nan, np.float32))
+    with pytest.raises(
+        BackendError, match="^the model's output y is not finite in FP32 on these images; check the checkpoint, and how the im"
+    ):
+        build(exports.directory(tmp_path, network), fp16=True, calib=folder)
+
+
+def test_nodes_without_names_go_by_what_they_give(tmp_path: Path, folder: Path) -> None:
+    network = scaled(1e6)
+    for node in network.graph.node:
+        node.name = ""
+    result = build(exports.directory(tmp_path, network), fp16=True, calib=folder)
+    assert result.fallback == ("up1", "down0.in", "down0")
+    assert db(result.notes, 5) > 45
 
 
 def test_many_are_counted_on_the_terminal_and_named_in_the_manifest(tmp_path: Path, folder: Path) -> None:

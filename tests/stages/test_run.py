@@ -117,6 +117,16 @@ def test_a_bound_on_int8_is_for_its_cells_alone(here: Path) -> None:
     assert json.loads((here / "engines/net/onnxruntime-fp32.onnx.json").read_text())["accuracy"] is None
 
 
+def test_the_calibration_images_show_what_fp16_cannot_hold(here: Path) -> None:
+    (here / "r.yaml").write_text(RECIPE.replace("[fp32, int8]", "[fp32, fp16]"))
+    report = run("r.yaml")
+    assert [step.name for step in report.steps if step.status != "unchanged"] == ["build onnxruntime-fp16", "bench"]
+    found = json.loads((here / "engines/net/onnxruntime-fp16.onnx.json").read_text())["accuracy"]
+    assert (found["images"], found["in_fp32"]) == (12, [])
+    os.unlink("imgs/003.png")
+    assert "build onnxruntime-fp16" in [step.name for step in run("r.yaml").steps if step.status != "unchanged"]
+
+
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(here: Path) -> None:
     os.unlink("imgs/003.png")
     before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}

@@ -149,6 +149,8 @@ def _build(found: Plan, cell: Cell) -> Chore:
     more: dict[str, Any] = {} if cell.precision is None else {cell.precision: True}
     if scales is not None:
         more["scales"] = scales
+    elif cell.precision == "fp16" and found.recipe.calibrate is not None:
+        more["calib"] = found.recipe.calibrate.words()["calib"]
 
     def inputs() -> str:
         read = {**ledger.contents({**words, **more}), "manifest": sha256(found.folder / MANIFEST)}

@@ -81,7 +81,7 @@ def _few(tried: Pictures) -> Pictures:
 def _answers(file: Path, few: Pictures) -> Tensors:
     """Every output."""
     with backends.get("onnxruntime").open(file) as runner:
-        found = [answer for _, answer in pictures.answers(runner, few)]
+        found = [answer for _, answer in pictures.answers(runner, few, chunks=few.chunks(pictures.least_batch(few)))]
     return {name: _joined([pictures.rows(answer[name]) for answer in found]) for name in found[0]}
 
 
@@ -101,7 +101,8 @@ def _db(wanted: NDArray[np.float32], got: NDArray[np.float32]) -> float:
 
 def _refusal(output: str, wanted: NDArray[np.float32], half: ModelProto, few: Pictures, file: Path) -> BackendError:
     if not np.isfinite(wanted).all():
-        return BackendError(f"the model's output {output} is not finite in FP32 on these images", "check the images' preprocessing")
+        said = f"the model's output {output} is not finite in FP32 on these images"
+        return BackendError(said, "check the checkpoint, and how the images are prepared")
     name = _first(half, few, file) or output
     return BackendError(f"in FP16 {name} is not finite on these images, in FP32 {output} is", "build with --fp32")
 

@@ -115,14 +115,17 @@ def _seen(view: View, given: Given) -> dict[str, Span]:
     assert given.pictures is not None
     names = spans.tensors(view, candidates(view))
     found: dict[str, Span] = {}
+    if not names:  # an FP16 model, or nothing that may become FP16
+        return found
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         file = Path(folder) / "watching.onnx"
         write(spans.watching(view, names), file)
         with backends.get("onnxruntime").open(file) as runner:
+            total = len(given.pictures)
             for done, feeds in enumerate(pictures.feeds(given.pictures), start=1):
                 for name, span in spans.read(names, runner.run(feeds)).items():
                     found[name] = found[name].merged(span) if name in found else span
-                given.progress("look for what FP16 cannot hold", done, None)
+                given.progress("look for what FP16 cannot hold", done, total)
     return found
 
 

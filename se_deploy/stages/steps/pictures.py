@@ -50,6 +50,12 @@ def batch_of(tried: Pictures) -> int:
     return fixed if isinstance(fixed, int) else BATCH
 
 
+def least_batch(tried: Pictures) -> int:
+    """How few images the network takes at once."""
+    fixed = tried.spec.shape[0]
+    return fixed if isinstance(fixed, int) else 1
+
+
 def answers(
     runner: Runner, tried: Pictures, extra: Mapping[str, NDArray[Any]] | None = None, chunks: Iterable[Chunk] | None = None
 ) -> Iterator[tuple[Chunk, Tensors]]:
@@ -72,8 +78,7 @@ def answers(
 
 def feeds(tried: Pictures) -> Iterator[Tensors]:
     """What a network is given, one image at a time, or as many as a fixed batch has; the last image fills it up."""
-    fixed = tried.spec.shape[0]
-    size = fixed if isinstance(fixed, int) else 1
+    size = least_batch(tried)
     for chunk in tried.chunks(size):
         values = chunk.feeds[tried.spec.name]
         yield {tried.spec.name: np.concatenate([values, *[values[-1:]] * (size - len(values))])}

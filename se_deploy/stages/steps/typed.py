@@ -6,11 +6,11 @@ from collections.abc import Collection
 
 from onnx import ModelProto
 
-from se_deploy import backends
+from se_deploy import backends, op
 from se_deploy.artifacts import Judged, Precision, Scales
 from se_deploy.backends import Backend
 from se_deploy.errors import ArtifactError
-from se_deploy.graph import strong
+from se_deploy.graph import shapes, strong
 from se_deploy.graph.half import to_half
 from se_deploy.graph.inline import inlined
 from se_deploy.graph.read import read
@@ -58,8 +58,10 @@ def with_types(
             model, scales.tensors, notes, integer_blocks=not plain, floats=floats, wide=wide, shifted=shifted(scales)
         )
     elif scales is not None:
-        signed, parts, moved = backend.signed_int8, divided(scales), shifted(scales)
-        place(model, scales.tensors, signed=signed, floats=floats, divided=parts, shifted=moved)
+        planes, parts, moved = not backend.signed_int8 and _on_planes(model), divided(scales), shifted(scales)
+        place(model, scales.tensors, signed=backend.signed_int8, floats=floats, divided=parts, shifted=moved)
+        if planes:
+            op.declare(model, planes=True)
     elif precision == "fp16":
         model = to_half(model, notes, wide)
     if plain:
@@ -67,6 +69,14 @@ def with_types(
     if backend.strongly_typed:
         strong.check(model)
     return model
+
+
+def _on_planes(model: ModelProto) -> bool:
+    """Whether all that SqueezeExcite nodes read is known to be (N, C, H, W)."""
+    read = [node.input[0] for node in model.graph.node if op.variant_of(node)]
+    known = shapes.infer(model) if read else {}
+    sizes = [known[name].shape if name in known else None for name in read]
+    return all(size is not None and len(size) == 4 for size in sizes)
 
 
 def typed(engine: Built) -> ModelProto:
@@ -84,9 +94,8 @@ def typed(engine: Built) -> ModelProto:
         if manifest.scales is None:
             raise ArtifactError(f"{engine.path} names no scales, so its graph cannot be written again", "build it again")
         file = engine.path.with_name(manifest.scales.file)
-        found = measured.read(file)
-        measured.check(found, file, graph=manifest.model.sha256, preprocess=manifest.preprocess)
-        scales = found
+        scales = measured.read(file)
+        measured.check(scales, file, graph=manifest.model.sha256, preprocess=manifest.preprocess)
     model = read(engine.folder / engine.model.model.file)
     backend = backends.get(manifest.backend)
     plugin = manifest.plugin is not None

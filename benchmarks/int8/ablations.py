@@ -1,0 +1,27 @@
+"""Placements that `build` does not choose here, of the same scales: what SE blocks and the ends of a network cost in INT8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from se_deploy.graph.read import read, write
+from se_deploy.quant import scales as measured
+from se_deploy.quant import sites
+from se_deploy.quant.place import place
+
+
+def integer_blocks(model: Path, scales: Path, out: Path) -> None:
+    """SqueezeExcite nodes read and give int8: the form of TensorRT's plugin."""
+    graph = read(model)
+    sites.name_nodes(graph)
+    place(graph, measured.read(scales).tensors, integer_blocks=True)
+    write(graph, out)
+
+
+def ends_in_float(model: Path, scales: Path, out: Path) -> None:
+    """The first and the last layer with weights stay in FP32."""
+    graph = read(model)
+    sites.name_nodes(graph)
+    layers = sites.find(graph).layers
+    place(graph, measured.read(scales).tensors, floats={graph.graph.node[layer.index].name for layer in (layers[0], layers[-1])})
+    write(graph, out)
