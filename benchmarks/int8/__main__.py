@@ -20,6 +20,7 @@ from benchmarks.int8 import page, sets
 from benchmarks.int8.judge import Judge
 from benchmarks.int8.networks import NETWORKS, Network
 from benchmarks.int8.rows import Case, Failed, Row, rows
+from se_deploy.errors import SeDeployError
 
 Key = tuple[str, str]
 
@@ -34,9 +35,12 @@ def main() -> None:
     parser.add_argument("--again", action="append", default=[], metavar="TEXT", help="do these rows anew; may be given several times")
     options = parser.parse_args()
     _forget(options.results, options.again)
-    for network in NETWORKS:
-        if not options.networks or network.name in options.networks:
-            _run(network, options.results)
+    try:
+        for network in NETWORKS:
+            if not options.networks or network.name in options.networks:
+                _run(network, options.results)
+    except SeDeployError as error:
+        raise SystemExit(f"error: {error}") from error
     text = page.text(list(_read(options.results).values()), NETWORKS, rows())
     options.page.write_text(text)
     print(text)
@@ -69,7 +73,7 @@ def _measured(row: Row, case: Case, judge: Judge) -> dict[str, Any]:
     try:
         made = row.make(case)
         figures = asdict(judge.figures(made.file))
-    except Failed as error:
+    except (Failed, SeDeployError) as error:
         return {"failure": str(error)}
     finally:
         print(f"{case.exported.name}: {row.name}, {time.monotonic() - started:.0f} s", flush=True)
@@ -89,8 +93,8 @@ def _read(results: Path) -> dict[Key, dict[str, Any]]:
 
 
 def _forget(results: Path, texts: list[str]) -> None:
-    kept = [found for key, found in _read(results).items() if not any(text in part for text in texts for part in key)]
-    if results.exists():
+    if texts and results.exists():
+        kept = [found for key, found in _read(results).items() if not any(text in part for text in texts for part in key)]
         results.write_text("".join(json.dumps(found) + "\n" for found in kept))
 
 

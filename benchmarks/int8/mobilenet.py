@@ -19,26 +19,26 @@ from benchmarks import fashion
 from benchmarks.int8 import debian
 from se_deploy.artifacts import Progress, silent
 from se_deploy.files import replacing
-from se_deploy.networks.training import Schedule, fit, shifted
+from se_deploy.networks.training import Schedule, fit
 
 ARCH = "mobilenetv3_small_100"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Adam with a one-cycle schedule, mirrored and shifted images; the first `images` of the 60,000 in an order a seed draws."""
+    """Adam with a one-cycle schedule, mirrored images; the first `images` of the 60,000 in an order a seed draws."""
 
     size: int = 56
     images: int = 60000
-    epochs: int = 3
+    epochs: int = 5
     batch: int = 128
-    rate: float = 5e-3
+    rate: float = 4e-3
     smoothing: float = 0.05
     seed: int = 0
 
     def checkpoint(self) -> Path:
         """Where its result is kept."""
-        digest = hashlib.sha256(json.dumps([1, ARCH, asdict(self)], sort_keys=True).encode()).hexdigest()[:12]
+        digest = hashlib.sha256(json.dumps([2, ARCH, asdict(self)], sort_keys=True).encode()).hexdigest()[:12]
         return debian.cache() / f"fashion-mobilenet-{digest}" / "mobilenetv3_fashion.pt"
 
 
@@ -83,6 +83,6 @@ def _enlarged(image: np.ndarray[tuple[int, int], np.dtype[np.uint8]], size: int)
 
 
 def _shown(batch: torch.Tensor) -> torch.Tensor:
-    """8-bit pixels normalised, shifted by up to two pixels, half the time mirrored."""
-    moved = shifted((batch.float() / 255 - fashion.MEAN) / fashion.STD)
-    return moved.flip(3) if int(torch.randint(0, 2, ())) else moved
+    """8-bit pixels normalised, half the time mirrored."""
+    pixels = (batch.float() / 255 - fashion.MEAN) / fashion.STD
+    return pixels.flip(3) if int(torch.randint(0, 2, ())) else pixels

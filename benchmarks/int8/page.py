@@ -56,10 +56,11 @@ def _lines(network: Network, found: Results, rows: Sequence[Row]) -> Iterator[st
     for row in rows:
         result = found.get((network.name, row.name))
         if result is not None:
-            yield _line(row, result)
+            yield line(row, result)
 
 
-def _line(row: Row, result: Result) -> str:
+def line(row: Row, result: Result) -> str:
+    """A row of the table."""
     if "failure" in result:
         return f"| {row.name}: {result['failure'].replace('|', '/')} | | | | | | |\n"
     name = f"**{row.name}**" if row.group == "ours" else row.name

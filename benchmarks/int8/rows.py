@@ -101,7 +101,14 @@ def _built(case: Case, method: str, backend: str) -> Made:
     scales, said = _calibrated(case, method)
     out = case.work / f"{backend}-{method}.onnx"
     _se_deploy("build", str(case.exported), "--int8", "--scales", str(scales), "--backend", backend, "-o", str(out), "--force")
-    return Made(out, said["seconds"], said["peak_rss_mb"])
+    return Made(out, said["seconds"], said["peak_rss_mb"], _repairs(scales))
+
+
+def _repairs(scales: Path) -> str:
+    """What `calibrate` found worth repairing."""
+    tried = (json.loads(scales.read_text()).get("repairs") or {}).get("tried", ())
+    taken = [one["repair"] for one in tried if one["taken"]]
+    return f"repairs: {', '.join(taken)}" if taken else ""
 
 
 def _bounded(case: Case) -> Made:

@@ -25,8 +25,8 @@ def channel_scales(weight: Float, axis: int) -> Float:
 def room_for_bias(scales: Float, bias: Float, input_scale: np.float32, products: int) -> Float:
     """Raises the scale of channels whose bias, in units of input scale times weight scale, would leave int32 with the products' sum.
 
-    Such a channel's weights are so small beside its bias that what they lose lies below the bias's own FP32 rounding. The product of the
-    two scales, which is the bias's, is never below FP32's least normal number.
+    Such a channel's weights are so small beside its bias that what they lose is at most some 3e-8 of it for each product. The product of
+    the two scales, which is the bias's, is never below FP32's least normal number.
 
     Args:
         scales: of the weight, a channel each.

@@ -10,7 +10,7 @@ from se_deploy import backends, op
 from se_deploy.artifacts import Judged, Precision, Scales
 from se_deploy.backends import Backend
 from se_deploy.errors import ArtifactError
-from se_deploy.graph import shapes, strong
+from se_deploy.graph import shapes, silu, strong
 from se_deploy.graph.half import to_half
 from se_deploy.graph.inline import inlined
 from se_deploy.graph.read import read
@@ -58,10 +58,11 @@ def with_types(
             model, scales.tensors, notes, integer_blocks=not plain, floats=floats, wide=wide, shifted=shifted(scales)
         )
     elif scales is not None:
-        planes, parts, moved = not backend.signed_int8 and _on_planes(model), divided(scales), shifted(scales)
-        place(model, scales.tensors, signed=backend.signed_int8, floats=floats, divided=parts, shifted=moved)
-        if planes:
-            op.declare(model, planes=True)
+        signed, planes = backend.signed_int8, _on_planes(model)
+        place(model, scales.tensors, signed=signed, floats=floats, divided=divided(scales), shifted=shifted(scales))
+        if not signed:
+            silu.joined(model)
+            op.declare(model, planes=planes)
     elif precision == "fp16":
         model = to_half(model, notes, wide)
     if plain:
