@@ -77,7 +77,7 @@ def _measured(row: Row, case: Case, judge: Judge) -> dict[str, Any]:
         return {"failure": str(error)}
     finally:
         print(f"{case.exported.name}: {row.name}, {time.monotonic() - started:.0f} s", flush=True)
-    return {**figures, "seconds": made.seconds, "peak_mb": made.peak_mb, "remark": made.remark}
+    return {**figures, "seconds": made.seconds, "cpu_seconds": made.cpu_seconds, "peak_mb": made.peak_mb, "remark": made.remark}
 
 
 def _add(results: Path, result: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -34,11 +35,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Made:
-    """A quantized file; seconds of decoding, calibrating and choosing; peak memory; remarks."""
+    """A quantized file; seconds of decoding, calibrating and choosing; peak memory; the whole process's CPU seconds; remarks."""
 
     file: Path
     seconds: float
     peak_mb: float
+    cpu_seconds: float
     remark: str = ""
 
 
@@ -78,7 +80,7 @@ def _peer(name: str, environment: str, quantizer: str, method: str) -> Row:
         out = case.work / f"{quantizer}-{method}.onnx"
         words = (quantizer, method, str(case.exported / "manifest.json"), str(case.calib), str(out))
         said = _run([str(environments.python(environment)), "-m", "benchmarks.int8.peers.quantize", *words])
-        return Made(out, said["seconds"], said["peak_mb"])
+        return Made(out, said["seconds"], said["peak_mb"], said["cpu_seconds"])
 
     return Row(name, "peer", make)
 
@@ -101,7 +103,7 @@ def _built(case: Case, method: str, backend: str) -> Made:
     scales, said = _calibrated(case, method)
     out = case.work / f"{backend}-{method}.onnx"
     _se_deploy("build", str(case.exported), "--int8", "--scales", str(scales), "--backend", backend, "-o", str(out), "--force")
-    return Made(out, said["seconds"], said["peak_rss_mb"], _repairs(scales))
+    return Made(out, said["seconds"], said["peak_rss_mb"], said["cpu_seconds"], _repairs(scales))
 
 
 def _repairs(scales: Path) -> str:
@@ -115,16 +117,15 @@ def _bounded(case: Case) -> Made:
     out = case.work / "bounded.onnx"
     words = ("--int8", "--calib", str(case.calib), "--data", str(case.apart), "--min-agreement", "99", "--backend", "openvino")
     said = _se_deploy("build", str(case.exported), *words, "-o", str(out), "--force")
-    return Made(
-        out, said["seconds"], said["peak_rss_mb"], f"{len(said['fallback'])} layers in float; seconds and memory are the whole build's"
-    )
+    remark = f"{len(said['fallback'])} layers in float; seconds and MB are the whole build's"
+    return Made(out, said["seconds"], said["peak_rss_mb"], said["cpu_seconds"], remark)
 
 
 def _placed(case: Case, place: Callable[[Path, Path, Path], None]) -> Made:
     scales, said = _calibrated(case, "auto")
     out = case.work / f"{place.__name__}.onnx"
     place(case.exported / "model.onnx", scales, out)
-    return Made(out, said["seconds"], said["peak_rss_mb"])
+    return Made(out, said["seconds"], said["peak_rss_mb"], said["cpu_seconds"])
 
 
 def _se_deploy(*words: str) -> dict[str, Any]:
@@ -132,14 +133,21 @@ def _se_deploy(*words: str) -> dict[str, Any]:
 
 
 def _run(command: Sequence[str]) -> dict[str, Any]:
-    """The JSON object on a program's last line.
+    """The JSON object on a program's last line, and `cpu_seconds`: what the program took of all cores, from its start.
 
     Raises:
         Failed: it did not end well.
     """
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    before = _cpu_seconds()
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise Failed((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
     said: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return said
+    return said | {"cpu_seconds": _cpu_seconds() - before}
+
+
+def _cpu_seconds() -> float:
+    """Of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
