@@ -60,6 +60,7 @@ def progress() -> Iterator[Progress]:
 
         def draw(what: str, done: int, total: int | None) -> None:
             if what not in tasks:
+                bars.refresh()  # where the step before ended
                 for other in tasks.values():
                     bars.update(other, visible=False)
                 tasks[what] = bars.add_task(escape(what), total=total)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from se_deploy.artifacts import Result, peak_rss_mb
-from se_deploy.errors import QuantError
+from se_deploy.errors import ImageError, QuantError
 from se_deploy.files import replacing
 from se_deploy.quant import tally
 from se_deploy.quant.tally import Tally
@@ -63,8 +63,13 @@ def _jury(whole: Tally, model: str | Path | None, calib: Path) -> Jury | None:
 
     Raises:
         QuantError: the model is another one.
+        ImageError: the images are not under `calib`.
     """
     source = exported.find(model)
     if source.manifest.model.sha256 != whole.job.graph:
         raise QuantError(f"the shards are of another graph than {source.model}", "name the model that they were made of")
+    missing = [name for name in whole.job.held if not (calib / name).is_file()]
+    if missing:
+        what = f"{len(missing)} of the {len(whole.job.held)} images that the shards kept apart are not under {calib}, first {missing[0]}"
+        raise ImageError(what, "name the folder that the shards were made of")
     return jury.of(source, whole.job, calib)

@@ -8,6 +8,7 @@ import pytest
 from onnx import ModelProto
 
 from se_deploy.artifacts import TensorScale
+from se_deploy.errors import QuantError
 from se_deploy.quant import outputs, ranges
 from se_deploy.quant.channels import Channels, equalising
 from se_deploy.quant.place import place
@@ -84,3 +85,11 @@ def test_a_layer_in_float_is_not_divided() -> None:
     place(model, scales, signed=False, divided=factors, floats={"conv2"})
     np.testing.assert_array_equal(small.weight(model, "conv2.weight"), small.weight(small.network(), "conv2.weight"))
     assert "conv2_out/divisors" not in {t.name for t in model.graph.initializer}
+
+
+@pytest.mark.parametrize("factors", [(1.0,), (0.0,) * small.C, (-1.0,) * small.C, (float("inf"),) * small.C])
+def test_factors_that_do_not_fit_are_refused(factors: tuple[float, ...]) -> None:
+    model = small.network()
+    scales, good = divided(model)
+    with pytest.raises(QuantError, match="conv2_out has 16 channels, and the scales divide them by other .*; calibrate again"):
+        place(model, scales, signed=False, divided=good | {"conv2_out": factors})

@@ -10,7 +10,7 @@ from onnx import ModelProto, helper, numpy_helper
 
 from se_deploy import artifacts
 from se_deploy.artifacts import Scales
-from se_deploy.errors import GraphError, QuantError
+from se_deploy.errors import GraphError, ImageError, QuantError
 from se_deploy.graph.read import read
 from se_deploy.quant import sensitivity
 from se_deploy.stages.build import build
@@ -119,6 +119,14 @@ def test_shards_without_images_are_judged_by_their_histograms(pictures: Path, tm
     assert (joined.repairs.images, joined.repairs.factors["spread"]) == (0, whole.repairs.factors["spread"])
     assert "repair depthwise: on, by the channels' ranges; no images were kept apart to judge it" in result.notes
     assert joined.tensors["spread/equalised"] == whole.tensors["spread/equalised"]
+
+
+def test_merging_with_another_folder_is_refused(pictures: Path, tmp_path: Path) -> None:
+    model = exports.directory(tmp_path, imbalanced())
+    file = calibrate(model, calib=pictures, shard="1/1", output=tmp_path / "1.safetensors").output
+    with pytest.raises(ImageError, match="10 of the 10 images that the shards kept apart are not under .*, first 004.png; name the folder"):
+        merge([file], model=model, calib=tmp_path, output=tmp_path / "s.json")
+    assert not (tmp_path / "s.json").exists()
 
 
 def test_merging_with_another_model_is_refused(pictures: Path, tmp_path: Path) -> None:
