@@ -27,10 +27,10 @@ Every quantizer gets the same FP32 graph (`plain.onnx` of the export; PP-OCR's `
 200 calibration images and a process of its own. Every file is judged by ONNX Runtime on the same images. *Top-1* is against exact
 labels; *agreement* with FP32's answers, of all images and of those on which FP32 is *decided* (its two best probabilities differ by 0.02 or
 more); *SQNR* of the logits (what goes into a last Softmax); *seconds* from the first image's decoding to the written file, imports left
-out, which other work on the machine stretches, not every row's alike (load {load:.0f} when this was written); *CPU s* is what the whole process took of all cores,
-imports included (blank: not measured); *MB* is its peak. For ours, all three are those of the `calibrate` command, in which an eighth
-of the 200 images judges repairs. Rows named *signed* hold zero points of
-0 and weights per channel: TensorRT's rules. Of the peers ModelOpt and NNCF `performance` keep to symmetric scales too.
+out, which other work on the machine stretches, not every row's alike (load {load:.0f} when this was written); *CPU s* is what the whole
+process took of all cores, imports included (blank: not measured); *MB* is its peak. For ours, all three are those of the `calibrate`
+command, in which an eighth of the 200 images judges repairs. Rows named *signed* hold
+zero points of 0 and weights per channel: TensorRT's rules. Of the peers ModelOpt and NNCF `performance` keep to symmetric scales too.
 
 Images: {images}.
 Pages are of documents in Debian packages, lines are words of such documents; those that calibrate come from other
