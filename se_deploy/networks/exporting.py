@@ -116,8 +116,8 @@ def _dynamo(module: nn.Module, example: Tensor, opset: int, name: str, outputs: 
 def _torchscript(module: nn.Module, example: Tensor, opset: int, name: str, outputs: list[str], axes: dict[int, str]) -> ModelProto:
     labels = {name: axes, **{output: {0: axes[0]} for output in outputs if 0 in axes}}
     with tempfile.TemporaryDirectory() as folder, quiet_native():
-        # A path and not memory: above 2 GB the exporter writes the weights beside the file.
-        file = Path(folder, "traced.onnx")
+        # A path, and as a str: of anything else the exporter takes no place for weights above 2 GB, which it writes beside the file.
+        file = str(Path(folder, "traced.onnx"))
         torch.onnx.export(
             module,
             (example,),
