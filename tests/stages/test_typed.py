@@ -8,7 +8,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from se_deploy import backends, op
-from se_deploy.artifacts import TensorScale
+from se_deploy.artifacts import Preprocess, Scales, TensorScale
 from se_deploy.stages.steps.typed import with_types
 from tests.quant import small
 from tests.quant.running import kernels, run, sqnr
@@ -21,7 +21,8 @@ def scales() -> dict[str, TensorScale]:
 
 
 def int8(scales: dict[str, TensorScale], model: ModelProto | None = None) -> ModelProto:
-    made = with_types(model or small.network(), "int8", backends.get("onnxruntime"), scales=scales, plugin=False, notes=[], floats=())
+    table = Scales(graph="0" * 64, preprocess=Preprocess(), images=1, images_sha256="0" * 64, method="minmax", tensors=scales)
+    made = with_types(model or small.network(), "int8", backends.get("onnxruntime"), scales=table, plugin=False, notes=[], floats=())
     onnx.checker.check_model(made, full_check=True)
     return made
 
