@@ -9,7 +9,9 @@ What was looked at, on an AMD EPYC with VNNI and without AMX, by both libraries'
 
 - ONNX Runtime, seresnet50: 10.6 of 23.4 ms on one thread were integer convolutions, and 10 were around the SE blocks. The convolutions
   work in (N, H, W, C), the SE body's GlobalAveragePool, Flatten and Reshape did not, so each map was transposed and back. Written with
-  ReduceMean and Unsqueeze the body follows them: 18.1 ms. What is left is dequantizing (twice: for the mean and for the product), and
+  ReduceMean and Unsqueeze the body follows them: 18.1 ms. Not done: its sums differ with the batch, so that rows of an INT8
+  efficientnet_b0 with random weights were not what they are alone. What would be left is dequantizing
+  (twice: for the mean and for the product), and
   the float product and add. A mean over (N, H, W, C) itself is much slower there (9 ms). Quantizing mean, gate and product would run
   all of it in integers, with three more roundings: not done.
 - ONNX Runtime, efficientnet_b0: Sigmoid and Mul behind one DequantizeLinear are not fused to QuickGelu, since that is doubled first.

@@ -130,17 +130,14 @@ def attributes_of(node: NodeProto) -> dict[str, float]:
     return {a.name: a.f for a in node.attribute if a.type == AttributeProto.FLOAT}
 
 
-def declare(model: ModelProto, *, planes: bool = False) -> None:
-    """Gives `model` the functions, the opset import and the IR version that its SqueezeExcite nodes need; drops unused ones of ours.
-
-    `planes` as of `function`.
-    """
+def declare(model: ModelProto) -> None:
+    """Gives `model` the functions, the opset import and the IR version that its SqueezeExcite nodes need; drops unused ones of ours."""
     used = sorted({node.op_type for node in model.graph.node if variant_of(node)})
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
     kept = [f for f in model.functions if f.domain != DOMAIN]
     del model.functions[:]
     model.functions.extend(kept)
-    model.functions.extend(function(VARIANTS[name], opset, planes=planes) for name in used)
+    model.functions.extend(function(VARIANTS[name], opset) for name in used)
     imports = [o for o in model.opset_import if o.domain != DOMAIN]
     del model.opset_import[:]
     model.opset_import.extend(imports)
@@ -170,10 +167,6 @@ class _Body:
 
     def attribute(self, name: str) -> str:
         return self.op("Constant", value_float=_Ref(name))
-
-    def axes(self) -> str:
-        """Those of a plane, (N, C, H, W)."""
-        return self.op("Constant", value_ints=[2, 3])
 
     def floats(self, x: str) -> str:
         return self.op("Cast", x, to=TensorProto.FLOAT)
@@ -244,34 +237,23 @@ def _dequantized(body: _Body, x: str, scale: str, zero: str | None) -> str:
     return body.floats(x) if zero is None else body.op("DequantizeLinear", x, body.attribute(scale), zero)
 
 
-def _plane_means(body: _Body, x: str, opset: int) -> str:
-    """(N, C) of (N, C, H, W)."""
-    if opset < 18:
-        return body.op("ReduceMean", x, axes=[2, 3], keepdims=0)
-    return body.op("ReduceMean", x, body.axes(), keepdims=0)
-
-
-def function(variant: Variant, opset: int, *, planes: bool = False) -> FunctionProto:
+def function(variant: Variant, opset: int) -> FunctionProto:
     """The model-local function of a variant, for a model of the given ONNX opset.
 
     The pool is GlobalAveragePool (one layout flip less than ReduceMean in ONNX Runtime), the FCs are Gemms, and the gate takes the
     pooled tensor's shape back, so that 1-D, 2-D and 3-D maps share one body. Below opset 15, which has no CastLike, y is FP32 (or int8).
-
-    With `planes` the body is for maps (N, C, H, W) alone, and of operators that ONNX Runtime moves a Transpose through: between integer
-    convolutions, which it computes in (N, H, W, C), the block is then computed in that order too (from opset 13 on).
     """
     body = _Body()
     zero = None
     if variant.int8:
         zero = body.op("Constant", value=helper.make_tensor("zero", TensorProto.INT8, [], [0]))
     x = _dequantized(body, "x", "x_scale", zero)
-    pooled = _plane_means(body, x, opset) if planes else body.op("GlobalAveragePool", x)
-    hidden = pooled if planes else body.op("Flatten", pooled, axis=1)
+    pooled = body.op("GlobalAveragePool", x)
+    hidden = body.op("Flatten", pooled, axis=1)
     if variant.act != "none":
         hidden = _act_body(body, variant.act, body.op("Gemm", hidden, "w1", "b1", transB=1))
     logits = body.op("Gemm", hidden, "w2", "b2", transB=1)
-    gate = _gate_body(body, variant.gate, logits)
-    gate = body.op("Unsqueeze", gate, body.axes()) if planes else body.op("Reshape", gate, body.op("Shape", pooled))
+    gate = body.op("Reshape", _gate_body(body, variant.gate, logits), body.op("Shape", pooled))
     y = body.op("Mul", x, gate)
     if variant.skip == "add":
         y = body.op("Add", y, _dequantized(body, "residual", "residual_scale", zero))
