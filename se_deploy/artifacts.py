@@ -304,6 +304,10 @@ class Tried(Record):
     taken: bool
 
 
+#: What an equalised tensor is called after the tensor, in the scale file and in the graph.
+EQUALISED = "/equalised"
+
+
 class Repairs(Record):
     """What is done to the graph before it is quantized, besides folding BatchNorm into convolutions.
 

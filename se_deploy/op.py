@@ -130,10 +130,15 @@ def attributes_of(node: NodeProto) -> dict[str, float]:
     return {a.name: a.f for a in node.attribute if a.type == AttributeProto.FLOAT}
 
 
+def opset_of(model: ModelProto) -> int:
+    """The opset of ONNX's own operators; 0 where the file names none."""
+    return max((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+
+
 def declare(model: ModelProto) -> None:
     """Gives `model` the functions, the opset import and the IR version that its SqueezeExcite nodes need; drops unused ones of ours."""
     used = sorted({node.op_type for node in model.graph.node if variant_of(node)})
-    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    opset = opset_of(model)
     kept = [f for f in model.functions if f.domain != DOMAIN]
     del model.functions[:]
     model.functions.extend(kept)

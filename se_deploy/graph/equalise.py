@@ -20,12 +20,10 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
 from se_deploy import op
+from se_deploy.artifacts import EQUALISED
 from se_deploy.errors import GraphError
 from se_deploy.graph import absorb
 from se_deploy.graph.net import Float, Net, attributes, is_op
-
-#: What the name of an equalised tensor ends with.
-SUFFIX = "/equalised"
 
 Kind = Literal["depthwise", "dense"]
 
@@ -58,7 +56,7 @@ def candidates(model: ModelProto) -> list[Candidate]:
 
 
 def equalised(model: ModelProto, factors: Mapping[str, Float]) -> ModelProto:
-    """The model with these tensors divided by their factors, under new names (`SUFFIX`); it answers the same up to rounding.
+    """The model with these tensors divided by their factors, under new names (`EQUALISED`); it answers the same up to rounding.
 
     Args:
         model: a fused FP32 model; it is not changed.
@@ -156,7 +154,7 @@ def _equalise(net: Net, place: _Place, factor: Float) -> None:
         _renamed(net, start)
         return
     rank = net.value(place.readers[0].input[1]).ndim  # type: ignore[union-attr]  # `absorb.behind` took convolutions with constant weights
-    made = net.fresh(f"{start}{SUFFIX}")
+    made = net.fresh(f"{start}{EQUALISED}")
     divisor = net.constant(f"{start}.equaliser", (1 / factor).reshape(1, -1, *[1] * (rank - 2)))
     net.rename(start, made)
     maker = net.producer(start)
@@ -166,7 +164,7 @@ def _equalise(net: Net, place: _Place, factor: Float) -> None:
 
 def _renamed(net: Net, name: str) -> None:
     """What holds other values is called otherwise."""
-    node, new = net.producer(name), net.fresh(f"{name}{SUFFIX}")
+    node, new = net.producer(name), net.fresh(f"{name}{EQUALISED}")
     assert node is not None
     node.output[list(node.output).index(name)] = new
     net.rename(name, new)

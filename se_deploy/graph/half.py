@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, version_converter
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from se_deploy import op
-from se_deploy.errors import GraphError
+from se_deploy.graph import opset
 from se_deploy.graph.precision import Slots, choose
 from se_deploy.graph.protos import copied
 from se_deploy.graph.view import Node, View
@@ -53,19 +53,8 @@ def raised(model: ModelProto) -> View:
     """
     view = View(model)
     if view.opset < _MIN_OPSET and any(op.variant_of(node) for node in model.graph.node):
-        return View(_raised(model, view.opset))
+        return View(opset.raised(model, _MIN_OPSET))
     return view
-
-
-def _raised(model: ModelProto, opset: int) -> ModelProto:
-    """The model at the first opset that has CastLike."""
-    try:
-        converted = version_converter.convert_version(model, _MIN_OPSET)
-    except (RuntimeError, ValueError) as error:
-        raise GraphError(f"the model cannot be raised from opset {opset} to {_MIN_OPSET}", "export it with --opset 17") from error
-    converted.functions.extend(model.functions)  # the converter forgets them
-    op.declare(converted)
-    return converted
 
 
 class _Writer:

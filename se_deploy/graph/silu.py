@@ -14,6 +14,8 @@ from collections import defaultdict
 
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, helper
 
+from se_deploy import op
+
 DOMAIN, NAME = "com.microsoft", "QuickGelu"
 
 
@@ -42,8 +44,7 @@ def _declare(model: ModelProto) -> None:
     if not any(opset.domain == DOMAIN for opset in model.opset_import):
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     if not any((f.domain, f.name) == (DOMAIN, NAME) for f in model.functions):
-        opset = max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-        model.functions.append(_function(opset))
+        model.functions.append(_function(op.opset_of(model)))
     model.ir_version = max(model.ir_version, 8)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
+from se_deploy import op
 from se_deploy.errors import GraphError
 from se_deploy.graph import folding
 from se_deploy.graph.curves import ELEMENTWISE
@@ -64,7 +65,7 @@ class View:
 
     def __init__(self, model: ModelProto) -> None:
         self.model = model
-        self.opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+        self.opset = op.opset_of(model)
         self.initializers = {i.name: i for i in model.graph.initializer}
         self.outputs = frozenset(o.name for o in model.graph.output)
         self.inputs = tuple(i for i in model.graph.input if i.name not in self.initializers)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from se_deploy import op
 from se_deploy.artifacts import TensorScale
 from se_deploy.errors import QuantError
 from se_deploy.quant import blocks, outputs, ranges, shifts, sites, weights
@@ -84,7 +85,7 @@ def check(model: ModelProto) -> None:
     """
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
         raise QuantError("the graph is quantized already", "build it without --int8, which keeps its Q/DQ nodes")
-    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    opset = op.opset_of(model)
     if opset < MIN_OPSET:
         raise QuantError(f"opset {opset} has no per-channel DequantizeLinear", f"export with --opset {MIN_OPSET} or later")
 

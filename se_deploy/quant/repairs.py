@@ -6,13 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
-from se_deploy.artifacts import Record
+from se_deploy.artifacts import EQUALISED, Record
 from se_deploy.quant import outputs
 from se_deploy.quant.channels import Channels, equalising
 from se_deploy.quant.observe import Observer
 
-#: What an equalised tensor is called after the tensor.
-SUFFIX = "/equalised"
 #: Repairs in the order in which they are tried, each on top of those taken before; what it must gain in dB to be taken: one that leaves
 #: a Mul in the graph costs time, most where a network has none otherwise. One that is taken needs its folded part no more.
 LEAST_DB = {"depthwise": 1.0, "depthwise-folded": 0.5, "dense": 1.0, "dense-folded": 0.5}
@@ -62,5 +60,5 @@ def rescaled(items: Iterable[Equalisable], channels: Mapping[str, Channels], mad
         if item.tensor in made and item.repair != OUTPUT:
             divisors = np.array(made[item.tensor])
             names = [item.tensor] if item.through is None else [item.through, item.tensor]
-            found |= {f"{name}{SUFFIX}": channels[name].rescaled(divisors) for name in names}
+            found |= {f"{name}{EQUALISED}": channels[name].rescaled(divisors) for name in names}
     return found

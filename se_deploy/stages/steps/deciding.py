@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from se_deploy.artifacts import Repairs, TensorScale, Tried
+from se_deploy.artifacts import EQUALISED, Repairs, TensorScale, Tried
 from se_deploy.quant import ranges, repairs
 from se_deploy.quant.observe import Observer
-from se_deploy.quant.repairs import LEAST_DB, OUTPUT, OUTPUT_DB, SHIFT, SHIFT_DB, SUFFIX, Factors
+from se_deploy.quant.repairs import LEAST_DB, OUTPUT, OUTPUT_DB, SHIFT, SHIFT_DB, Factors
 from se_deploy.quant.tally import Tally
 from se_deploy.stages.steps.jury import DB, Jury, better, shiftable
 
@@ -101,7 +101,7 @@ def _by_counts(tally: Tally, repair: str, tensors: dict[str, TensorScale]) -> bo
     made = repairs.factors(tally.job.candidates, tally.channels, [repair])
     finer = []
     for name, divisors in made.items():
-        before, after = tensors[name].scale, tensors[f"{name}{SUFFIX}"].scale
+        before, after = tensors[name].scale, tensors[f"{name}{EQUALISED}"].scale
         finer.append(np.mean(20 * np.log10(before / (after * np.array(divisors)))))
     return bool(np.mean(finer) >= RESOLVED_DB)
 

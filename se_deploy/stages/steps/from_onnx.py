@@ -77,7 +77,7 @@ def prepare(place: Place, options: Options, progress: Progress) -> Graph:
     name_by_module(model)
     value = ports.image_input(model)
     _check_input(options, value.name, model)
-    if options.opset not in (None, opset.version(model)):
+    if options.opset not in (None, op.opset_of(model)):
         model = opset.raised(model, options.opset)
         value = ports.image_input(model)
     size, notes = _size(options, ports.declared(value))
@@ -98,7 +98,7 @@ def _check_options(options: Options) -> None:
 def _check_input(options: Options, name: str, model: ModelProto) -> None:
     if options.name not in (None, name):
         raise ExportError(f"--input names {options.name}, the graph's input is {name}", "correct --input")
-    has = opset.version(model)
+    has = op.opset_of(model)
     if options.opset is not None and options.opset < has:
         raise ExportError(f"the file has opset {has}, --opset says {options.opset}", "leave --opset out, or export the checkpoint")
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from onnx import ModelProto, TensorProto
 
+from se_deploy import op
 from se_deploy.artifacts import TensorScale
 from se_deploy.graph.half import to_half
 from se_deploy.graph.view import View
@@ -46,7 +47,7 @@ def strongly_typed_int8(
         names = (name for node in view.nodes for name in node.outputs)
         halves = frozenset(name for name in names if view.elem_type(name) == TensorProto.FLOAT16)
     else:
-        opset = _opset(model)
+        opset = op.opset_of(model)
         notes.append(
             f"what is not in INT8 stays in FP32: opset {opset} has no FP16 scales, {HALF_PAIRS} has; export with --opset {HALF_PAIRS}"
         )
@@ -56,8 +57,4 @@ def strongly_typed_int8(
 
 def has_half_pairs(model: ModelProto) -> bool:
     """Whether Q/DQ pairs of this model may be FP16."""
-    return _opset(model) >= HALF_PAIRS
-
-
-def _opset(model: ModelProto) -> int:
-    return max(int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    return op.opset_of(model) >= HALF_PAIRS
