@@ -9,9 +9,9 @@ import gzip
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -79,43 +79,70 @@ def draw(part: str, folder: Path, count: int | None = None) -> Path:
     return folder
 
 
-def train(recipe: Recipe, *, progress: Progress = silent) -> Path:
-    """The checkpoint of a recipe: from the cache, or trained now.
+@dataclass(frozen=True)
+class Training:
+    """What differs between the networks trained on it: how one is made, how images (N, 28, 28) become its pixels, and how it sees them."""
+
+    network: Callable[[], nn.Module]
+    pixels: Callable[[NDArray[np.uint8]], torch.Tensor]
+    moved: Callable[[torch.Tensor], torch.Tensor]
+    how: Schedule
+    images: int
+    size: int
+    seed: int
+    arch: str | None = None
+
+
+def trained(checkpoint: Path, wanted: Training, progress: Progress) -> Path:
+    """The checkpoint as a training script writes it (weights, and what images look like): from the cache, or trained now.
 
     Raises:
         LoadError: the data set is not installed.
     """
-    checkpoint = recipe.checkpoint()
     if checkpoint.is_file():
         return checkpoint
-    torch.manual_seed(recipe.seed)
-    network = ResNetCifar(num_classes=len(CLASSES), in_chans=1, reduction=recipe.reduction, layers=recipe.layers)
+    torch.manual_seed(wanted.seed)
+    network = wanted.network()
     images, labels = read("train")
-    chosen = np.random.default_rng(recipe.seed).permutation(len(images))[: recipe.images]
-    pixels = (torch.from_numpy(images[chosen].astype(np.float32)) / 255 - MEAN)[:, None] / STD
+    chosen = np.random.default_rng(wanted.seed).permutation(len(images))[: wanted.images]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # so that a recipe's weights do not depend on the number of cores
     try:
-        how = Schedule(recipe.epochs, BATCH, recipe.rate, 0.05)
-        fit(network, pixels, torch.from_numpy(labels[chosen].astype(np.int64)), how, _moved, progress, "train on Fashion-MNIST")
+        classes = torch.from_numpy(labels[chosen].astype(np.int64))
+        fit(network, wanted.pixels(images[chosen]), classes, wanted.how, wanted.moved, progress, "train on Fashion-MNIST")
     finally:
         torch.set_num_threads(threads)
-    with replacing(checkpoint) as beside:
-        torch.save(_saved(network), beside)
-    return checkpoint
-
-
-def _saved(network: nn.Module) -> dict[str, Any]:
-    """As a training script would: weights, and what images look like."""
-    return {
+    saved = {
         "state_dict": network.state_dict(),
-        "input_size": [1, 28, 28],
+        **({"arch": wanted.arch} if wanted.arch else {}),
+        "input_size": [1, wanted.size, wanted.size],
         "mean": [MEAN],
         "std": [STD],
         "crop_pct": 1.0,
         "interpolation": "bilinear",
         "class_names": list(CLASSES),
     }
+    with replacing(checkpoint) as beside:
+        torch.save(saved, beside)
+    return checkpoint
+
+
+def train(recipe: Recipe, *, progress: Progress = silent) -> Path:
+    """The checkpoint of a recipe: from the cache, or trained now.
+
+    Raises:
+        LoadError: the data set is not installed.
+    """
+    wanted = Training(
+        network=lambda: ResNetCifar(num_classes=len(CLASSES), in_chans=1, reduction=recipe.reduction, layers=recipe.layers),
+        pixels=lambda images: (torch.from_numpy(images.astype(np.float32)) / 255 - MEAN)[:, None] / STD,
+        moved=_moved,
+        how=Schedule(recipe.epochs, BATCH, recipe.rate, 0.05),
+        images=recipe.images,
+        size=28,
+        seed=recipe.seed,
+    )
+    return trained(recipe.checkpoint(), wanted, progress)
 
 
 def _moved(batch: torch.Tensor) -> torch.Tensor:

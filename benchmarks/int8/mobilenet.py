@@ -18,8 +18,7 @@ from PIL import Image
 from benchmarks import fashion
 from benchmarks.int8 import debian
 from se_deploy.artifacts import Progress, silent
-from se_deploy.files import replacing
-from se_deploy.networks.training import Schedule, fit
+from se_deploy.networks.training import Schedule
 
 ARCH = "mobilenetv3_small_100"
 
@@ -48,34 +47,17 @@ def train(recipe: Recipe, *, progress: Progress = silent) -> Path:
     Raises:
         LoadError: the data set is not installed.
     """
-    checkpoint = recipe.checkpoint()
-    if checkpoint.is_file():
-        return checkpoint
-    torch.manual_seed(recipe.seed)
-    network = timm.create_model(ARCH, num_classes=len(fashion.CLASSES), in_chans=1)
-    images, labels = fashion.read("train")
-    chosen = np.random.default_rng(recipe.seed).permutation(len(images))[: recipe.images]
-    pixels = torch.from_numpy(np.stack([_enlarged(images[number], recipe.size) for number in chosen])[:, None])
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so that a recipe's weights do not depend on the number of cores
-    try:
-        how = Schedule(recipe.epochs, recipe.batch, recipe.rate, recipe.smoothing)
-        fit(network, pixels, torch.from_numpy(labels[chosen].astype(np.int64)), how, _shown, progress, "train MobileNetV3 on Fashion-MNIST")
-    finally:
-        torch.set_num_threads(threads)
-    saved = {
-        "state_dict": network.state_dict(),
-        "arch": ARCH,
-        "input_size": [1, recipe.size, recipe.size],
-        "mean": [fashion.MEAN],
-        "std": [fashion.STD],
-        "crop_pct": 1.0,
-        "interpolation": "bilinear",
-        "class_names": list(fashion.CLASSES),
-    }
-    with replacing(checkpoint) as beside:
-        torch.save(saved, beside)
-    return checkpoint
+    wanted = fashion.Training(
+        network=lambda: timm.create_model(ARCH, num_classes=len(fashion.CLASSES), in_chans=1),
+        pixels=lambda images: torch.from_numpy(np.stack([_enlarged(image, recipe.size) for image in images])[:, None]),
+        moved=_shown,
+        how=Schedule(recipe.epochs, recipe.batch, recipe.rate, recipe.smoothing),
+        images=recipe.images,
+        size=recipe.size,
+        seed=recipe.seed,
+        arch=ARCH,
+    )
+    return fashion.trained(recipe.checkpoint(), wanted, progress)
 
 
 def _enlarged(image: np.ndarray[tuple[int, int], np.dtype[np.uint8]], size: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
