@@ -207,6 +207,11 @@ def find_images(root: Path) -> Images:
     return Images(root, paths, classes)
 
 
+def spread(paths: list[Path], count: int) -> list[Path]:
+    """At most `count` of the paths, evenly spread, so that every class folder gives its share."""
+    return paths if len(paths) <= count else [paths[i * len(paths) // count] for i in range(count)]
+
+
 def _visible_files(root: Path) -> Iterator[Path]:
     """Every file below `root`; linked folders are followed (data sets are often made of them), but none twice on one way down."""
     for at, below, names in os.walk(root, followlinks=True):

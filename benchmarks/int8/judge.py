@@ -19,10 +19,9 @@ from se_deploy.artifacts import Preprocess
 from se_deploy.graph.read import read, write
 from se_deploy.images import find_images
 from se_deploy.quant.sensitivity import sqnr_db
+from se_deploy.verify.classes import UNDECIDED, margins
 
 BATCH = 8
-#: Below this margin between the two best probabilities FP32 itself is undecided (bench's definition).
-UNDECIDED = 0.02
 #: What may stand between a Softmax and the network's output.
 _PASSED = {"QuantizeLinear", "DequantizeLinear", "Identity", "Reshape", "Cast", "Flatten"}
 
@@ -75,11 +74,8 @@ class Judge:
 
     @cached_property
     def undecided(self) -> NDArray[np.bool_]:
-        """Whether FP32 hesitates, by image."""
-        scores = self.reference.logits.astype(np.float64)
-        shares = np.exp(scores - scores.max(1, keepdims=True))
-        best = np.sort(shares / shares.sum(1, keepdims=True), 1)
-        hesitates: NDArray[np.bool_] = best[:, -1] - best[:, -2] < UNDECIDED
+        """Whether FP32 hesitates, by image, as `bench` counts it."""
+        hesitates: NDArray[np.bool_] = margins(self.reference.logits.astype(np.float64)) < UNDECIDED
         return hesitates
 
     @property

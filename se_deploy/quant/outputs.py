@@ -9,7 +9,9 @@ Only in the unsigned form; the other has no pair there.
 
 from __future__ import annotations
 
-from onnx import ModelProto, NodeProto, numpy_helper
+from collections.abc import Mapping
+
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from se_deploy.quant import sites
 
@@ -28,7 +30,7 @@ def find(model: ModelProto) -> dict[str, int]:
         if name not in made or any(index in layers or sites.is_residual(nodes[index], known) for index, _ in uses):
             continue
         index = made[name]
-        if _is_relu(nodes[index], model):
+        if _is_relu(nodes[index], known):
             index = made.get(nodes[index].input[0], index)
         layer = layers.get(index)
         if layer is not None and nodes[index].op_type == "Conv" and (layer.bias is not None or len(nodes[index].input) < 3):
@@ -36,10 +38,10 @@ def find(model: ModelProto) -> dict[str, int]:
     return taken
 
 
-def _is_relu(node: NodeProto, model: ModelProto) -> bool:
+def _is_relu(node: NodeProto, known: Mapping[str, TensorProto]) -> bool:
     """A Relu, or a Clip from 0 up."""
     if node.op_type != "Clip":
         return node.op_type == "Relu"
     low, high = [*node.input[1:], "", ""][:2]
-    bound = sites.constants(model).get(low)
+    bound = known.get(low)
     return bound is not None and not high and not numpy_helper.to_array(bound).any()

@@ -15,7 +15,7 @@ from se_deploy.errors import ImageError, QuantError
 from se_deploy.files import replacing
 from se_deploy.graph import batchnorm
 from se_deploy.graph.read import read
-from se_deploy.images import find_images
+from se_deploy.images import find_images, spread
 from se_deploy.quant import place, sites, tally
 from se_deploy.quant.tally import Job, Tally
 from se_deploy.stages.steps import exported, jury, repaired, runners, scaling
@@ -106,7 +106,7 @@ def _work(source: Exported, calib: Path, images: int | None, batch: int, part: t
     found = find_images(calib)
     place.check(onnx.load(source.model, load_external_data=False))
     graph = batchnorm.folded(read(source.model))
-    paths = _spread([path for path in found.paths if path not in apart], images)
+    paths = _some([path for path in found.paths if path not in apart], images)
     held = jury.held(paths)
     paths = [path for path in paths if path not in set(held)]
     job = Job(
@@ -166,10 +166,8 @@ def _refused(takes: str) -> QuantError:
     return QuantError(f"the network's inputs ({takes}) are not one batch of images", "calibrating takes (N, C, H, W)")
 
 
-def _spread(paths: list[Path], count: int | None) -> list[Path]:
-    """`count` of the paths, evenly spread, so that every class folder gives its share."""
-    if count is None or count >= len(paths):
-        return paths
-    if count < 1:
+def _some(paths: list[Path], count: int | None) -> list[Path]:
+    """As many as the user wants; None wants all."""
+    if count is not None and count < 1:
         raise ImageError(f"{count} images are none", "use at least one with --images")
-    return [paths[i * len(paths) // count] for i in range(count)]
+    return paths if count is None else spread(paths, count)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from se_deploy.artifacts import OutputSpec
 from se_deploy.errors import ImageError, QuantError
-from se_deploy.images import Images
+from se_deploy.images import Images, spread
 from se_deploy.insight.folding import Bound
 from se_deploy.stages.steps import pictures
 from se_deploy.stages.steps.exported import Exported
@@ -65,7 +65,7 @@ def apart(source: Exported, bound: Bound, calib: str | Path | None, data: str | 
     judging = replace(judging, labels=labels or judging.labels)
     spared = frozenset(judging.paths) if data is None else frozenset()
     rest = [path for path in every.paths if path not in spared] if every is not None else judging.paths
-    few = rest if len(rest) <= SWEPT else [rest[i * len(rest) // SWEPT] for i in range(SWEPT)]
+    few = spread(rest, SWEPT)
     return Apart(bound, output.name, judging, replace(every or judging, paths=few), labels is not None, spared)
 
 

@@ -15,6 +15,7 @@ from se_deploy.errors import CheckFailed, FoldError
 from se_deploy.graph.cost import cost
 from se_deploy.graph.find import find
 from se_deploy.graph.fold import Where, fold
+from se_deploy.images import spread
 from se_deploy.insight.folding import Bound, FoldedBlock, FoldedChannels, FoldReport, Score, State, Step, Totals, choose, order
 from se_deploy.insight.summary import Watched
 from se_deploy.stages.steps import costs, gates, judging, narrowing, pictures, timing
@@ -145,8 +146,7 @@ def _judge(job: Job, held: Held) -> Judge:
 
 def _losses(job: Job, held: Held) -> dict[str, float]:
     """Each block alone, on some of the images that choose."""
-    paths = job.choosing.paths
-    some = replace(job.choosing, paths=[paths[i * len(paths) // TRIED] for i in range(TRIED)] if len(paths) > TRIED else paths)
+    some = replace(job.choosing, paths=spread(job.choosing.paths, TRIED))
     before = held.scores(some, frozenset(), "the network as it is")
     return {name: judging.loss(held.scores(some, frozenset({name}), f"hold {name}"), before) for name in held.names}
 

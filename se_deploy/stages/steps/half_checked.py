@@ -17,6 +17,7 @@ from se_deploy.errors import BackendError
 from se_deploy.graph.read import write
 from se_deploy.graph.rounded import rounded
 from se_deploy.graph.view import View
+from se_deploy.images import spread
 from se_deploy.quant.sensitivity import sqnr_db
 from se_deploy.stages.steps import pictures
 from se_deploy.stages.steps.exported import Exported
@@ -56,7 +57,7 @@ def compare(model: ModelProto, precision: Precision, source: Exported, tried: Pi
         BackendError: an answer is not finite; names the first tensor that is not.
     """
     progress("check the answers of the FP16 graph", 0, None)
-    few = _few(tried)
+    few = replace(tried, paths=spread(tried.paths, IMAGES))
     with tempfile.TemporaryDirectory(dir=folder) as place:
         file = Path(place) / "rounded.onnx"
         write(half := rounded(model), file)
@@ -71,11 +72,6 @@ def compare(model: ModelProto, precision: Precision, source: Exported, tried: Pi
     if precision == "fp16" and found < FEW_DB:
         said += f", less than the {FEW_DB:.0f} dB that are usual; `se-deploy bisect` names where it is lost"
     return Compared(found, said)
-
-
-def _few(tried: Pictures) -> Pictures:
-    paths = tried.paths
-    return tried if len(paths) <= IMAGES else replace(tried, paths=[paths[i * len(paths) // IMAGES] for i in range(IMAGES)])
 
 
 def _answers(file: Path, few: Pictures) -> Tensors:

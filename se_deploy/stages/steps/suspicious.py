@@ -16,7 +16,7 @@ from se_deploy.artifacts import Preprocess
 from se_deploy.backends import Runner
 from se_deploy.errors import ImageError
 from se_deploy.graph.read import read, write
-from se_deploy.images import decode, find_images, preprocess
+from se_deploy.images import decode, find_images, preprocess, spread
 from se_deploy.quant.suspicion import Moments, Stem, distance, others, stem
 from se_deploy.stages.steps.exported import Exported
 
@@ -72,8 +72,7 @@ def _statistics(file: Path) -> Mapping[str, Array]:
 
 
 def _look(source: Exported, beginning: Stem, folder: Path) -> _Seen:
-    how, seen, paths = source.manifest.preprocess, _Seen(), find_images(folder).paths
-    few = paths if len(paths) <= LOOKED_AT else [paths[i * len(paths) // LOOKED_AT] for i in range(LOOKED_AT)]
+    how, seen, few = source.manifest.preprocess, _Seen(), spread(find_images(folder).paths, LOOKED_AT)
     ways = [how] if beginning.mean is None else [how, *(way for _, _, way in others(how))]
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "stem.onnx"
