@@ -91,8 +91,10 @@ def find(given: Given) -> Halving:
         ImageError: no image can be read, or one is of another size than the network takes.
         BackendError: ONNX Runtime does not take the model.
     """
+    if given.precision == "fp32" or (given.int8 and not given.engine.strongly_typed):
+        return Halving()
     model = read(given.source.model)
-    if given.precision == "fp32" or (given.int8 and not (given.engine.strongly_typed and has_half_pairs(model))):
+    if given.int8 and not has_half_pairs(model):
         return Halving()
     if given.int8 and given.scales is not None:
         model = prepared(model, given.scales)
