@@ -3,6 +3,7 @@
 Fetches documents, fonts and trained networks, renders and trains what is missing, installs the peers in environments of their own (all
 kept in the user's cache), quantizes with 200 images each, and judges every file by ONNX Runtime. Results are kept as they come
 (`--results`): a second run goes on where the first was stopped; `--again TEXT` does rows anew whose network or name holds the text.
+`--fresh` judges ours and the peers' on other documents' pages and lines, which nobody looked at while the recipe was settled.
 """
 
 from __future__ import annotations
@@ -30,32 +31,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [network.name for network in NETWORKS]
     parser.add_argument("networks", nargs="*", choices=[[], *names], help="all where left out")
-    parser.add_argument("--results", type=Path, default=Path("docs/int8.jsonl"), help="results so far, a JSON object a line")
-    parser.add_argument("--page", type=Path, default=Path("docs/int8.md"))
+    parser.add_argument("--results", type=Path, help="results so far, a JSON object a line (default: docs/int8.jsonl or int8_fresh.jsonl)")
+    parser.add_argument("--page", type=Path, help="default: the same with .md")
+    parser.add_argument("--fresh", action="store_true", help="judge on other documents, pages and lines alone, without the ablations")
     parser.add_argument("--again", action="append", default=[], metavar="TEXT", help="do these rows anew; may be given several times")
     options = parser.parse_args()
-    _forget(options.results, options.again)
+    results = options.results or Path("docs/int8_fresh.jsonl" if options.fresh else "docs/int8.jsonl")
+    written = options.page or results.with_suffix(".md")
+    _forget(results, options.again)
     try:
         for network in NETWORKS:
-            if not options.networks or network.name in options.networks:
-                _run(network, options.results)
+            if (not options.networks or network.name in options.networks) and (not options.fresh or network.images in sets.FRESH):
+                _run(network, results, options.fresh)
     except SeDeployError as error:
         raise SystemExit(f"error: {error}") from error
-    text = page.text(list(_read(options.results).values()), NETWORKS, rows())
-    options.page.write_text(text)
+    text = page.text(list(_read(results).values()), NETWORKS, rows(), options.fresh)
+    written.write_text(text)
     print(text)
 
 
-def _run(network: Network, results: Path) -> None:
+def _run(network: Network, results: Path, fresh: bool) -> None:
     done = _read(results)
-    missing = [row for row in rows() if (network.name, row.name) not in done and (row.only is None or network.name in row.only)]
+    wanted = [row for row in rows() if (row.only is None or network.name in row.only) and not (fresh and row.group == "ablation")]
+    missing = [row for row in wanted if (network.name, row.name) not in done]
     if not missing and (network.name, page.FP32) in done:
         return
     images = sets.drawn(network.images)
     work = Path(tempfile.mkdtemp(prefix=f"int8-{network.name}-"))
     try:
         exported = network.export(work)
-        judge = Judge(exported, images / "eval", work)
+        judge = Judge(exported, sets.fresh(network.images) if fresh else images / "eval", work)
         _add(results, {"network": network.name, "row": page.FP32, "top1": judge.top1, **_counts(judge)})
         case = Case(exported, images / "calib", images / "judge", work)
         for row in missing:

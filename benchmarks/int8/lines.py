@@ -19,7 +19,7 @@ from benchmarks.int8 import debian, documents
 from benchmarks.int8.documents import Document
 
 #: Which documents calibrate and judge, how many lines, and the seed of how they are written.
-PARTS = {"calib": (documents.CALIBRATION, 200, 5), "eval": (documents.EVALUATION, 2000, 4)}
+PARTS = {"calib": (documents.CALIBRATION, 200, 5), "eval": (documents.EVALUATION, 2000, 4), "fresh": (documents.FRESH, 2000, 6)}
 #: Lines that judge what falls back to float: of the documents that calibrate, but other lines.
 APART = 1000
 HEIGHT, WIDTH = 48, 192
@@ -41,7 +41,7 @@ _WORD = re.compile(r"[A-Za-zÄÖÜäöüßàâçéèêîôû0-9.,;:()'-]+")
 
 
 def draw(folder: Path, part: str) -> None:
-    """Writes the images of a part (`calib`, `judge` or `eval`) as `folder/CLASS/*.png`."""
+    """Writes the images of a part (`calib`, `judge`, `eval` or `fresh`) as `folder/CLASS/*.png`."""
     if part == "judge":
         sources, before, seed = PARTS["calib"]
         write(folder, sources, APART, seed, after=before)

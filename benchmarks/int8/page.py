@@ -19,9 +19,9 @@ BOUNDED = "ours, signed, `--min-agreement 99`"
 Result = Mapping[str, Any]
 Results = Mapping[tuple[str, str], Result]
 
-_HEAD = """# INT8: ours beside the peers'
+_HEAD = """# INT8: ours beside the peers'{title}
 
-Made by `python -m benchmarks.int8`: {ours}; peers: {peers}; on {cpu}, {cores} cores.
+Made by `python -m benchmarks.int8{option}`: {ours}; peers: {peers}; on {cpu}, {cores} cores.
 
 Every quantizer gets the same FP32 graph (`plain.onnx` of the export; PP-OCR's `cls`, of opset 11, raised by `export --opset 17`), the same
 200 calibration images and a process of its own. Every file is judged by ONNX Runtime on the same images. *Top-1* is against exact
@@ -41,13 +41,14 @@ answer right there.
 _COLUMNS = "| | top-1 | agreement | decided | SQNR dB | seconds | CPU s | MB |\n|---|--:|--:|--:|--:|--:|--:|--:|\n"
 
 
-def text(results: Sequence[Result], networks: Sequence[Network], rows: Sequence[Row]) -> str:
-    """The page."""
+def text(results: Sequence[Result], networks: Sequence[Network], rows: Sequence[Row], fresh: bool = False) -> str:
+    """The page; `fresh`: of documents that nobody looked at before."""
     found = {(result["network"], result["row"]): result for result in results}
     there = [network for network in networks if (network.name, FP32) in found]
     images = "; ".join(f"{network.title}: {_images(found[network.name, FP32])}" for network in there)
+    which = {"title": ", on documents not looked at before", "option": " --fresh"} if fresh else {"title": "", "option": ""}
     return (
-        _HEAD.format(ours=_ours(), peers=_peers(), images=images, **_machine())
+        _HEAD.format(ours=_ours(), peers=_peers(), images=images, **which, **_machine())
         + _COLUMNS
         + "".join(line for network in there for line in _lines(network, found, rows))
         + "\n## Aims\n\n| aim | | |\n|---|---|---|\n"

@@ -16,11 +16,11 @@ from benchmarks.int8 import debian, documents
 from benchmarks.int8.documents import Document
 
 #: Which documents calibrate and judge, and how many of their pages.
-PARTS = {"calib": (documents.CALIBRATION, 200), "eval": (documents.EVALUATION, 960)}
+PARTS = {"calib": (documents.CALIBRATION, 200), "eval": (documents.EVALUATION, 960), "fresh": (documents.FRESH, 960)}
 
 
 def draw(folder: Path, part: str) -> None:
-    """Writes the images of a part (`calib` or `eval`) as `folder/CLASS/*.png`."""
+    """Writes the images of a part (`calib`, `eval` or `fresh`) as `folder/CLASS/*.png`."""
     write(folder, *PARTS[part])
 
 

@@ -15,18 +15,21 @@ from benchmarks.int8 import debian, documents, lines, pages
 from se_deploy.stages import demo
 
 CALIBRATION = 200
+#: The sets of which other images can be drawn.
+FRESH = {"pages": pages, "lines": lines}
 
 
-def rendered(recipe: ModuleType) -> Path:
-    """`calib/CLASS/*.png` and `eval/CLASS/*.png` of `pages` or `lines` (and `judge` of lines); a changed recipe is drawn anew."""
+def rendered(recipe: ModuleType, *parts: str) -> Path:
+    """`PART/CLASS/*.png` of `pages` or `lines`; a changed recipe is drawn anew."""
     sources = (recipe, documents, debian)
     text = "".join(Path(str(source.__file__)).read_text() for source in sources) + version("pypdfium2") + version("pillow")
 
     def draw(folder: Path) -> None:
-        for part in ("calib", "eval", *(["judge"] if recipe is lines else [])):
+        for part in parts:
             recipe.draw(folder / part, part)
 
-    return kept(f"{recipe.__name__.rpartition('.')[2]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}", draw)
+    name = "-".join((recipe.__name__.rpartition(".")[2], *parts))
+    return kept(f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}", draw)
 
 
 def clothes() -> Path:
@@ -51,7 +54,18 @@ def digits() -> Path:
 
 def drawn(name: str) -> Path:
     """The folder of a network's images, with `calib` and `eval` in it."""
-    return {"pages": lambda: rendered(pages), "lines": lambda: rendered(lines), "fashion": clothes, "digits": digits}[name]()
+    made: dict[str, Callable[[], Path]] = {
+        "pages": lambda: rendered(pages, "calib", "eval"),
+        "lines": lambda: rendered(lines, "calib", "eval", "judge"),
+        "fashion": clothes,
+        "digits": digits,
+    }
+    return made[name]()
+
+
+def fresh(name: str) -> Path:
+    """Images of documents that nobody looked at while the recipe was settled, `fresh/CLASS/*.png`, of one of `FRESH`."""
+    return rendered(FRESH[name], "fresh") / "fresh"
 
 
 def kept(name: str, draw: Callable[[Path], None]) -> Path:
