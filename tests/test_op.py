@@ -31,7 +31,7 @@ def attributes_of(variant: op.Variant, rng: np.random.Generator) -> dict[str, fl
     return {name: float(np.float32(rng.uniform(*ranges.get(name, (0.03, 0.06))))) for name in variant.attributes}
 
 
-def model_of(variant: op.Variant, inputs: dict, attributes: dict[str, float], opset: int) -> onnx.ModelProto:
+def model_of(variant: op.Variant, inputs: dict, attributes: dict[str, float], opset: int, planes: bool = False) -> onnx.ModelProto:
     node = op.make_node(variant, list(variant.inputs), "out", "layer3.2.se", attributes)
     kind = TYPES[str(inputs["x"].dtype)]
     rank = inputs["x"].ndim
@@ -45,7 +45,7 @@ def model_of(variant: op.Variant, inputs: dict, attributes: dict[str, float], op
     ]
     graph = helper.make_graph([node], "g", values, [helper.make_tensor_value_info("out", kind, [None] * rank)])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7)
-    op.declare(model)
+    op.declare(model, planes=planes)
     return model
 
 
@@ -58,12 +58,12 @@ def run(model: onnx.ModelProto, inputs: dict) -> np.ndarray:
     return session.run(None, inputs)[0]
 
 
-def check(variant: op.Variant, dtype: str, rank: int, opset: int, seed: int) -> None:
+def check(variant: op.Variant, dtype: str, rank: int, opset: int, seed: int, planes: bool = False) -> None:
     rng = np.random.default_rng(seed)
     inputs = inputs_of(variant, dtype, SPATIAL[rank], batch=3, rng=rng)
     attributes = attributes_of(variant, rng)
     want = op.reference(variant, inputs, attributes)
-    got = run(model_of(variant, inputs, attributes, opset), inputs)
+    got = run(model_of(variant, inputs, attributes, opset, planes), inputs)
     assert got.dtype == want.dtype
     assert got.shape == want.shape
     if dtype == "int8":  # a value on a rounding edge may fall to either side
@@ -104,6 +104,13 @@ def test_every_opset_and_rank(opset: int, rank: int, int8: bool) -> None:
     ]:
         variant = op.Variant(act, gate, skip, epilogue, int8)
         check(variant, "int8" if int8 else "float32", rank, opset, seed=opset)
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18, 20, 21])
+@pytest.mark.parametrize("skip", ["none", "self", "add"])
+def test_the_body_for_planes_equals_the_reference(opset: int, skip: str) -> None:
+    for act, gate, epilogue in [("relu", "sigmoid", "relu"), ("hardswish", "hardsigmoid", "none"), ("none", "sigmoid", "silu")]:
+        check(op.Variant(act, gate, skip, epilogue), "float32", 2, opset, seed=opset, planes=True)
 
 
 def test_two_nodes_of_one_variant_share_a_function_and_keep_their_own_numbers() -> None:

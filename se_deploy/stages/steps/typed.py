@@ -6,11 +6,11 @@ from collections.abc import Collection
 
 from onnx import ModelProto
 
-from se_deploy import backends
+from se_deploy import backends, op
 from se_deploy.artifacts import Judged, Precision, Scales
 from se_deploy.backends import Backend
 from se_deploy.errors import ArtifactError
-from se_deploy.graph import silu, strong
+from se_deploy.graph import shapes, silu, strong
 from se_deploy.graph.half import to_half
 from se_deploy.graph.inline import inlined
 from se_deploy.graph.read import read
@@ -58,10 +58,11 @@ def with_types(
             model, scales.tensors, notes, integer_blocks=not plain, floats=floats, wide=wide, shifted=shifted(scales)
         )
     elif scales is not None:
-        signed = backend.signed_int8
+        signed, planes = backend.signed_int8, _on_planes(model)
         place(model, scales.tensors, signed=signed, floats=floats, divided=divided(scales), shifted=shifted(scales))
         if not signed:
             silu.joined(model)
+            op.declare(model, planes=planes)
     elif precision == "fp16":
         model = to_half(model, notes, wide)
     if plain:
@@ -69,6 +70,14 @@ def with_types(
     if backend.strongly_typed:
         strong.check(model)
     return model
+
+
+def _on_planes(model: ModelProto) -> bool:
+    """Whether all that SqueezeExcite nodes read is known to be (N, C, H, W) with H > 1."""
+    read = [node.input[0] for node in model.graph.node if op.variant_of(node)]
+    known = shapes.infer(model) if read else {}
+    sizes = [known[name].shape if name in known else None for name in read]
+    return all(size is not None and len(size) == 4 and isinstance(size[2], int) and size[2] > 1 for size in sizes)
 
 
 def typed(engine: Built) -> ModelProto:
