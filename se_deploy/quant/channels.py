@@ -43,7 +43,7 @@ class Channels:
         rows = _rows(values)
         low, high = rows.min(1), rows.max(1)
         span: tuple[float, float] | None = (float(low.min()), float(high.max()))
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        if not np.isfinite(span).all():
             values = np.where(np.isfinite(values), values, 0)
             rows = _rows(values)
             low, high, span = rows.min(1), rows.max(1), None
@@ -51,7 +51,7 @@ class Channels:
         rows = _rows(_grid(values))
         bins = np.abs(rows) * np.ldexp(np.float32(COARSE), -self.exponents).astype(np.float32)[:, None]
         places = bins.astype(np.intp) + COARSE * np.arange(len(rows))[:, None]
-        self.counts += np.bincount(places.ravel(), minlength=self.counts.size).reshape(self.counts.shape)
+        np.add.at(self.counts.reshape(-1), places.ravel(), 1)
         return span
 
     def merge(self, other: Channels) -> None:
