@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from se_deploy import op
-from se_deploy.graph import opset
+from se_deploy.graph import batchnorm, opset
+from se_deploy.graph.net import is_op
 from se_deploy.graph.precision import Slots, choose
 from se_deploy.graph.protos import copied
 from se_deploy.graph.view import Node, View
@@ -48,9 +49,14 @@ def to_half(model: ModelProto, notes: list[str] | None = None, wide: Collection[
 def raised(model: ModelProto) -> View:
     """The graph that `to_half` starts from: the model's own, at opset 15 or later where it has SqueezeExcite nodes.
 
+    BatchNorms that convolutions can take are folded: the variances of channels that hardly vary are beyond FP16, what they make of a
+    convolution's weights is not.
+
     Raises:
         GraphError: it has to be raised and cannot be.
     """
+    if any(is_op(node, "BatchNormalization") for node in model.graph.node):
+        model = batchnorm.folded(model)
     view = View(model)
     if view.opset < _MIN_OPSET and any(op.variant_of(node) for node in model.graph.node):
         return View(opset.raised(model, _MIN_OPSET))

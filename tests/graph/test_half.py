@@ -210,6 +210,21 @@ def test_small_divisors_stay() -> None:
     assert ops(half) == ["BatchNormalization"]
 
 
+def test_a_small_divisor_behind_a_convolution_goes_into_its_weights() -> None:
+    rng = np.random.default_rng(0)
+    weights = {"w": 1e-3 * rng.standard_normal((2, 2, 1, 1)), "s": np.ones(2), "b": np.ones(2), "m": np.zeros(2), "v": np.array([1, 1e-7])}
+    body = """g (float[N, 2, 4, 4] x) => (float[N, 2, 4, 4] y) {
+        [conv] c = Conv(x, w)
+        [bn] y = BatchNormalization(c, s, b, m, v)
+    }"""
+    model = parsed(body, {name: value.astype(np.float32) for name, value in weights.items()})
+    notes: list[str] = []
+    half = halved(model, notes)
+    assert (ops(half), notes) == (["Cast", "Conv", "Cast"], [])
+    x = rng.standard_normal((3, 2, 4, 4)).astype(np.float32)
+    np.testing.assert_allclose(numpy_half(half, x)["y"], run(model, x), rtol=4e-3, atol=4e-3)
+
+
 def test_infinities_pass() -> None:
     body = "g (float[1, 2, 4, 4] x) => (float[1, 2, 5, 5] y) { [pad] p = Pad(x, pads, low) y = Relu(p) }"
     model = parsed(body, {"pads": np.array([0, 0, 0, 0, 0, 0, 1, 1]), "low": np.asarray(-np.inf, np.float32)})
