@@ -3,6 +3,7 @@ tensor with its channels rescaled follows without another look at the images."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,8 +43,9 @@ class Channels:
             return None
         rows = _rows(values)
         low, high = rows.min(1), rows.max(1)
-        span: tuple[float, float] | None = (float(low.min()), float(high.max()))
-        if not np.isfinite(span).all():
+        least, most = float(low.min()), float(high.max())
+        span: tuple[float, float] | None = (least, most)
+        if not (math.isfinite(least) and math.isfinite(most)):
             values = np.where(np.isfinite(values), values, 0)
             rows = _rows(values)
             low, high, span = rows.min(1), rows.max(1), None
