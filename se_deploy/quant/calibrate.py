@@ -50,21 +50,32 @@ class Watch:
     def see(
         self, seen: Mapping[str, Observer], feeds: Feeds, missing: int = 0, channels: Mapping[str, Channels] = MappingProxyType({})
     ) -> None:
-        """Runs one batch and adds what its tensors hold to `seen`, and by channel to `channels` where they are there.
+        """Runs one batch and counts what its tensors hold."""
+        self.count(self.run(feeds), seen, feeds, missing, channels)
+
+    def count(
+        self,
+        given: Sequence[ort.OrtValue],
+        seen: Mapping[str, Observer],
+        feeds: Feeds,
+        missing: int = 0,
+        channels: Mapping[str, Channels] = MappingProxyType({}),
+    ) -> None:
+        """Adds what the tensors of a batch hold to `seen`, and by channel to `channels` where they are there; `given` is from `run`.
 
         The last `missing` rows only fill a fixed batch and do not count.
         """
         for name in self.inputs:
             seen[name].update(_rows(feeds[name], feeds[name].shape[0], missing))
-        if not self.inner:
-            return
         batch = next(iter(feeds.values())).shape[0]
-        for name, values in zip(self.inner, self._run(feeds), strict=True):
+        for name, values in zip(self.inner, given, strict=True):
             rows = _rows(values.numpy(), batch, missing)
             seen[name].update(rows, channels[name].update(rows) if name in channels else None)
 
-    def _run(self, feeds: Feeds) -> list[ort.OrtValue]:
+    def run(self, feeds: Feeds) -> list[ort.OrtValue]:
         """The inner tensors of one batch, left in the session's memory: `session.run` copies all of them at once, these one by one."""
+        if not self.inner:
+            return []
         for name in self.inner:  # anew, which lets go of the last batch's
             self.binding.bind_output(name)
         for name, values in feeds.items():

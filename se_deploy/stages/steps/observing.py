@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from se_deploy.artifacts import InputSpec
 from se_deploy.errors import ImageError
 from se_deploy.files import sha256
 from se_deploy.images import Images
-from se_deploy.quant.calibrate import Watch
+from se_deploy.quant.calibrate import Feeds, Watch
 from se_deploy.quant.tally import Job, Tally
 
 #: Threads that decode ahead while the network works.
 DECODERS = 1
 #: Batches after which memory that images of many sizes left in pieces goes back to the system, before more pieces come.
 TIDY_EVERY = 16
+
+#: Places, feeds (none at the end), and how many rows only fill a fixed batch.
+Batch = tuple[list[int], Feeds, int]
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,10 @@ def observe(work: Work, tally: Tally, after: Callable[[], None] = lambda: None) 
     fixed = work.spec.shape[0]
     found = Images(work.root, list(work.paths), None)
     names = {str(work.paths[place].relative_to(work.root)): place for place in work.places}
-    for number, (places, images) in enumerate(_batches(work, found, fixed if isinstance(fixed, int) else work.batch)):
-        missing = fixed - len(images) if isinstance(fixed, int) and images else 0
-        if images:
-            feeds = {work.spec.name: np.stack(images + images[-1:] * missing).astype(work.spec.dtype, copy=False)}
-            watch.see(tally.observers, feeds, missing, tally.channels)
+    batches = _fed(work, found, fixed if isinstance(fixed, int) else work.batch)
+    for number, ((places, feeds, missing), given) in enumerate(_running(watch, batches)):
+        if feeds:
+            watch.count(given, tally.observers, feeds, missing, tally.channels)
         tally.used |= {place: sha256(work.paths[place]) for place in places}
         skipped = _skipped(work, found, names, before=places[-1] if places else None)
         if places or not skipped.keys() <= tally.skipped.keys():
@@ -78,6 +82,26 @@ def observe(work: Work, tally: Tally, after: Callable[[], None] = lambda: None) 
         if number % TIDY_EVERY == TIDY_EVERY - 1:
             _tidy()
     return tally
+
+
+def _running(watch: Watch, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[ort.OrtValue]]]:
+    """Each batch with what the network gives to it; while one is counted here the next one runs in another thread."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead: tuple[Batch, Future[list[ort.OrtValue]]] | None = None
+        for batch in batches:
+            now, ahead = ahead, (batch, pool.submit(watch.run, batch[1]) if batch[1] else pool.submit(list))
+            if now:
+                yield now[0], now[1].result()
+        if ahead:
+            yield ahead[0], ahead[1].result()
+
+
+def _fed(work: Work, found: Images, size: int) -> Iterator[Batch]:
+    """What the network is fed: places, images as its input, and how many rows at the end only fill a fixed batch."""
+    for places, images in _batches(work, found, size):
+        missing = size - len(images) if isinstance(work.spec.shape[0], int) and images else 0
+        feeds = {work.spec.name: np.stack(images + images[-1:] * missing).astype(work.spec.dtype, copy=False)} if images else {}
+        yield places, feeds, missing
 
 
 def _tidy() -> None:
