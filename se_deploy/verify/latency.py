@@ -17,7 +17,7 @@ Call = Callable[[], object]
 
 #: Blocks into which the duration is cut unless said, and the fewest that are measured however slow a call is.
 BLOCKS, FEWEST_BLOCKS = 10, 3
-#: Seconds of rest between two callables: ONNX Runtime's threads spin on for up to 45 ms after a run, and would take the next one's cores.
+#: Seconds of rest between two callables: libraries' threads spin on for a while after a run, and would take the next one's cores.
 REST = 0.06
 #: The load for each core from which on a machine is called busy; a command that has just ended may leave 1.
 BUSY = 1.5
