@@ -1,9 +1,10 @@
 """INT8 against FP32, and the SE tax, on every CPU backend that works here, in one run: `python benchmarks/cpu.py [--batch 1 8]`.
 
-Exports seresnet50, resnet50 and efficientnet_b0 at 224x224 with random weights and builds each in FP32 and INT8 (calibrated on drawn
-images: speed does not depend on the values). For each backend and batch all engines are measured in turns; a speed-up is FP32's
-median over INT8's of the same backend, the SE tax seresnet50's over resnet50's. Aims, on a CPU with VNNI or AMX: seresnet50 1.8 on ONNX
-Runtime and 4 on OpenVINO, efficientnet_b0 1 on OpenVINO. What falls short is marked. [ ] are 95 % intervals.
+Exports seresnet50, resnet50 and efficientnet_b0 at 224x224 with random weights and builds each in FP32 and INT8, calibrated on drawn
+images, with and without the repairs that these show to help (they leave a Mul or an Add in the graph, and cost time). For each backend
+and batch all engines are measured in turns; a speed-up is FP32's median over INT8's of the same backend, the SE tax seresnet50's over
+resnet50's. Aims, on a CPU with VNNI or AMX: seresnet50 1.8 on ONNX Runtime and 4 on OpenVINO, efficientnet_b0 1 on OpenVINO. What falls
+short is marked. [ ] are 95 % intervals.
 
 What was looked at, on an AMD EPYC with VNNI and without AMX, by both libraries' profiles:
 
@@ -40,11 +41,12 @@ from se_deploy.verify.latency import busy, interleaved, warmed
 
 NETWORKS = ("seresnet50", "resnet50", "efficientnet_b0")
 BACKENDS = ("onnxruntime", "openvino")
-PRECISIONS = ("fp32", "int8")
+#: What is built of each network: FP32, INT8 as it comes, and INT8 calibrated with `--repairs none`.
+FP32, INT8, UNREPAIRED = VARIANTS = ("fp32", "int8", "unrepaired")
 AIMS = {("onnxruntime", "seresnet50"): 1.8, ("openvino", "seresnet50"): 4.0, ("openvino", "efficientnet_b0"): 1.0}
 IMAGES, SIZE = 32, 224
 
-#: An engine's network and precision, as "seresnet50 int8".
+#: An engine's network and variant, as "seresnet50 int8".
 Engines = dict[str, Path]
 #: Milliseconds of each engine: the median of each turn.
 Times = dict[str, list[float]]
@@ -74,18 +76,23 @@ def main() -> None:
 
 
 def _models(root: Path) -> dict[str, Path]:
+    """Exported, and calibrated both ways: `root / NETWORK.VARIANT.json`."""
     _draw(root / "imgs")
-    return {name: se_deploy.export(f"timm:{name}", random=True, output=root / name).output for name in NETWORKS}
+    models = {name: se_deploy.export(f"timm:{name}", random=True, output=root / name).output for name in NETWORKS}
+    for name, model in models.items():
+        se_deploy.calibrate(model, calib=root / "imgs", output=root / f"{name}.{INT8}.json")
+        se_deploy.calibrate(model, calib=root / "imgs", repairs="none", output=root / f"{name}.{UNREPAIRED}.json")
+    return models
 
 
 def _engines(backend: str, models: dict[str, Path], root: Path) -> Engines:
     made: Engines = {}
     for name, model in models.items():
-        for precision in PRECISIONS:
-            out = root / f"{name}.{backend}.{precision}.onnx"
-            calib = root / "imgs" if precision == "int8" else None
-            se_deploy.build(model, backend=backend, fp32=precision == "fp32", int8=precision == "int8", calib=calib, output=out)
-            made[f"{name} {precision}"] = out
+        for variant in VARIANTS:
+            out, fp32 = root / f"{name}.{backend}.{variant}.onnx", variant == FP32
+            scales = None if fp32 else root / f"{name}.{variant}.json"
+            se_deploy.build(model, backend=backend, fp32=fp32, int8=not fp32, scales=scales, output=out)
+            made[f"{name} {variant}"] = out
     return made
 
 
@@ -105,12 +112,13 @@ def _rows(backend: str, batch: int, times: Times) -> list[str]:
     head = f"{backend:<12} batch {batch}"
     rows = []
     for name in NETWORKS:
-        fp32, int8 = (times[f"{name} {precision}"] for precision in PRECISIONS)
+        fp32, int8, unrepaired = (times[f"{name} {variant}"] for variant in VARIANTS)
         faster, aim = ratio(fp32, int8), AIMS.get((backend, name))
         verdict = "" if aim is None else f"  aim {aim:g}" + ("  FALLS SHORT" if faster.value < aim else "")
-        rows.append(f"{head}  {name:<16} FP32 {median(fp32):7.2f} ms  INT8 {median(int8):7.2f} ms  {_told(faster)} times{verdict}")
-    taxes = (ratio(times[f"seresnet50 {precision}"], times[f"resnet50 {precision}"]) for precision in PRECISIONS)
-    told = ", ".join(f"{precision.upper()} {_tax(tax)}" for precision, tax in zip(PRECISIONS, taxes, strict=True))
+        said = f"{_told(faster)} times, without repairs {_told(ratio(fp32, unrepaired))}{verdict}"
+        rows.append(f"{head}  {name:<16} FP32 {median(fp32):7.2f} ms  INT8 {median(int8):7.2f} ms  {said}")
+    taxes = (ratio(times[f"seresnet50 {variant}"], times[f"resnet50 {variant}"]) for variant in (FP32, INT8))
+    told = ", ".join(f"{variant.upper()} {_tax(tax)}" for variant, tax in zip((FP32, INT8), taxes, strict=True))
     return [*rows, f"{head}  SE tax           {told}"]
 
 

@@ -27,6 +27,9 @@ def calibrate(
     method: Annotated[
         str, typer.Option(help="minmax, percentile, entropy, mse; auto: for each tensor the one of the least squared error.")
     ] = "auto",
+    repairs: Annotated[
+        Literal["auto", "none"], typer.Option(help="none: leave the graph as it is; less exact, a little faster to run.")
+    ] = "auto",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Left out: calibration/NAME.json.", show_default=False)
     ] = None,
@@ -52,7 +55,7 @@ def calibrate(
     """
     given = model or []
     if merge:
-        if images is not None or shard is not None or resume or runner != "local":
+        if images is not None or shard is not None or resume or runner != "local" or repairs != "auto":
             raise typer.BadParameter("--merge takes the shards' files, the model, --calib, --method and -o alone")
         models = [path for path in given if path.is_dir() or path.suffix == ".onnx"]
         files = [path for path in given if path not in models]
@@ -76,6 +79,7 @@ def calibrate(
             calib=calib,
             images=images,
             method=method,
+            repairs=repairs,
             output=output,
             shard=shard,
             resume=resume,

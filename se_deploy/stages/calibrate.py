@@ -33,6 +33,7 @@ def calibrate(
     calib: str | Path,
     images: int | None = None,
     method: str = "auto",
+    repairs: Literal["auto", "none"] = "auto",
     output: str | Path | None = None,
     batch: int = 1,
     apart: Collection[Path] = (),
@@ -51,6 +52,8 @@ def calibrate(
         images: use so many, spread evenly over the sorted folder; None uses all.
         method: how a scale follows from what was seen: "minmax", "percentile", "entropy", "mse", or "auto", which takes for each
             tensor the one of the least squared quantization error.
+        repairs: "auto" keeps every eighth image apart and repairs what they show to be better repaired; "none" measures all of them and
+            leaves the graph as it is, which is faster to run where a repair would leave a node in it.
         output: the scale file; default calibration/<name>.json.
         batch: images per run, where the network's batch is dynamic. Memory grows with it, not with the number of images.
         apart: images under `calib` that are not used, because they are to judge.
@@ -62,14 +65,16 @@ def calibrate(
     Raises:
         ArtifactError: there is no such model, or it has changed since its export.
         ImageError: no usable image, or images that contradict the network's input.
-        QuantError: the graph cannot be quantized, the method, shard or runner is unknown, or what is to be resumed is another run's.
+        QuantError: the graph cannot be quantized, a word is unknown, or what is to be resumed is another run's.
     """
     started = time.perf_counter()
     part = _part(shard)
     source = exported.find(model)
     scaling.check_method(method)
+    if repairs not in ("auto", "none"):
+        raise QuantError(f"repairs are not {repairs!r}", "take auto or none")
     runners.check(runner)
-    work = _work(source, Path(calib), images, batch, part, apart)
+    work = _work(source, Path(calib), images, batch, part, apart, repairs == "auto")
     suffix = f".{part[0]}of{part[1]}.safetensors" if part else ".json"
     out = Path(output) if output is not None else scaling.CALIBRATION / f"{source.manifest.name}{suffix}"
     with replacing(out) as beside:  # made first: a place that cannot be written is said before the work, not after it
@@ -100,14 +105,16 @@ def _part(shard: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _work(source: Exported, calib: Path, images: int | None, batch: int, part: tuple[int, int] | None, apart: Collection[Path]) -> Work:
+def _work(
+    source: Exported, calib: Path, images: int | None, batch: int, part: tuple[int, int] | None, apart: Collection[Path], repairs: bool
+) -> Work:
     """The images to look at, and with what."""
     spec = image_input(source.manifest.inputs, source.manifest.preprocess, _refused)
     found = find_images(calib)
     place.check(onnx.load(source.model, load_external_data=False))
     graph = batchnorm.folded(read(source.model))
     paths = _some([path for path in found.paths if path not in apart], images)
-    held = jury.held(paths)
+    held = jury.held(paths) if repairs else []
     paths = [path for path in paths if path not in set(held)]
     job = Job(
         graph=source.manifest.model.sha256,
@@ -117,7 +124,7 @@ def _work(source: Exported, calib: Path, images: int | None, batch: int, part: t
         total=len(paths),
         listed=tally.listed([path.relative_to(calib).as_posix() for path in paths]),
         tensors=tuple(sites.find(graph, outputs=True, blocks=True).tensors),
-        candidates=repaired.candidates(graph),
+        candidates=repaired.candidates(graph) if repairs else (),
         held=tuple(path.relative_to(calib).as_posix() for path in held),
     )
     first, step = part or (1, 1)

@@ -55,6 +55,8 @@ def test_json_is_one_object_of_the_contract() -> None:
         ["model.onnx", "other.onnx", "a", "--merge", "--calib", "imgs"],
         ["model.onnx", "--merge", "--calib", "imgs"],
         ["a", "b", "--merge", "--resume"],
+        ["a", "b", "--merge", "--repairs", "none"],
+        ["--calib", "imgs", "--repairs", "some"],
     ],
 )
 def test_wrong_usage_is_2(words: list[str]) -> None:

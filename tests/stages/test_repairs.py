@@ -100,6 +100,28 @@ def test_what_does_not_help_is_off(pictures: Path, tmp_path: Path) -> None:
     assert "spread" not in table.repairs.factors
 
 
+def test_none_measures_every_image_and_leaves_the_graph_as_it_is(pictures: Path, tmp_path: Path) -> None:
+    model = exports.directory(tmp_path, imbalanced("HardSwish"))
+    result = calibrate(model, calib=pictures, repairs="none", output=tmp_path / "s.json")
+    table = scales_of(result.output)
+    assert table.repairs is not None
+    assert (table.images, table.repairs.images) == (80, 0)
+    assert table.repairs.model_dump(include={"tried", "factors", "outputs", "shifted"}) == {
+        "tried": (),
+        "factors": {},
+        "outputs": {},
+        "shifted": (),
+    }
+    assert not [note for note in result.notes if "repair" in note]
+    repaired = calibrate(model, calib=pictures, output=tmp_path / "repaired.json").output
+    muls = [
+        [n.op_type for n in engine(model, path, "onnxruntime", path.stem).graph.node].count("Mul") for path in (result.output, repaired)
+    ]
+    assert muls[0] < muls[1]
+    with pytest.raises(QuantError, match=r"repairs are not 'some'; take auto or none"):
+        calibrate(model, calib=pictures, repairs="some", output=tmp_path / "s.json")  # type: ignore[arg-type]
+
+
 def test_shards_with_their_images_give_the_bytes_of_one_run(pictures: Path, tmp_path: Path) -> None:
     model = exports.directory(tmp_path, imbalanced())
     whole = calibrate(model, calib=pictures, output=tmp_path / "whole.json")
