@@ -176,9 +176,8 @@ class _Body:
     def attribute(self, name: str) -> str:
         return self.op("Constant", value_float=_Ref(name))
 
-    def axes(self) -> str:
-        """Those of a plane, (N, C, H, W)."""
-        return self.op("Constant", value_ints=[2, 3])
+    def ints(self, *values: int) -> str:
+        return self.op("Constant", value_ints=values)
 
     def floats(self, x: str) -> str:
         return self.op("Cast", x, to=TensorProto.FLOAT)
@@ -249,13 +248,11 @@ def _dequantized(body: _Body, x: str, scale: str, zero: str | None) -> str:
     return body.floats(x) if zero is None else body.op("DequantizeLinear", x, body.attribute(scale), zero)
 
 
-def _plane_means(body: _Body, x: str, opset: int) -> str:
-    """(N, C) of (N, C, H, W): over W, then over H."""
+def _row_means(body: _Body, x: str, opset: int) -> str:
+    """(N, C, H) of (N, C, H, W)."""
     if opset < 18:
-        rows = body.op("ReduceMean", x, axes=[3], keepdims=0)
-    else:
-        rows = body.op("ReduceMean", x, body.op("Constant", value_ints=[3]), keepdims=0)
-    return body.op("Flatten", body.op("GlobalAveragePool", rows), axis=1)
+        return body.op("ReduceMean", x, axes=[3], keepdims=0)
+    return body.op("ReduceMean", x, body.ints(3), keepdims=0)
 
 
 def function(variant: Variant, opset: int, *, planes: bool = False) -> FunctionProto:
@@ -264,9 +261,9 @@ def function(variant: Variant, opset: int, *, planes: bool = False) -> FunctionP
     The pool is GlobalAveragePool (one layout flip less than ReduceMean in ONNX Runtime), the FCs are Gemms, and the gate takes the
     pooled tensor's shape back, so that 1-D, 2-D and 3-D maps share one body. Below opset 15, which has no CastLike, y is FP32 (or int8).
 
-    With `planes` the body is for maps (N, C, H, W) with H > 1 alone, and of operators that ONNX Runtime moves a Transpose through:
-    between integer convolutions, which it computes in (N, H, W, C), the block is then computed in that order too (from opset 13 on).
-    The mean is taken in two steps, since one ReduceMean over (N, H, W, C) adds up in another order at batch 1, and in FP32 too coarsely:
+    With `planes`, for maps (N, C, H, W) with H > 1 alone, rows are averaged before the pool, and the gate is unsqueezed. ONNX Runtime
+    moves a Transpose through ReduceMean and Unsqueeze: between integer convolutions, which it computes in (N, H, W, C), no map is
+    transposed then (from opset 13 on). One ReduceMean over H and W would add up in another order at batch 1, and in FP32 too coarsely:
     a row of an INT8 network would not answer as it does alone.
     """
     body = _Body()
@@ -274,13 +271,13 @@ def function(variant: Variant, opset: int, *, planes: bool = False) -> FunctionP
     if variant.int8:
         zero = body.op("Constant", value=helper.make_tensor("zero", TensorProto.INT8, [], [0]))
     x = _dequantized(body, "x", "x_scale", zero)
-    pooled = _plane_means(body, x, opset) if planes else body.op("GlobalAveragePool", x)
-    hidden = pooled if planes else body.op("Flatten", pooled, axis=1)
+    pooled = body.op("GlobalAveragePool", _row_means(body, x, opset) if planes else x)
+    hidden = body.op("Flatten", pooled, axis=1)
     if variant.act != "none":
         hidden = _act_body(body, variant.act, body.op("Gemm", hidden, "w1", "b1", transB=1))
     logits = body.op("Gemm", hidden, "w2", "b2", transB=1)
     gate = _gate_body(body, variant.gate, logits)
-    gate = body.op("Unsqueeze", gate, body.axes()) if planes else body.op("Reshape", gate, body.op("Shape", pooled))
+    gate = body.op("Unsqueeze", gate, body.ints(2, 3)) if planes else body.op("Reshape", gate, body.op("Shape", pooled))
     y = body.op("Mul", x, gate)
     if variant.skip == "add":
         y = body.op("Add", y, _dequantized(body, "residual", "residual_scale", zero))

@@ -58,7 +58,8 @@ def with_types(
             model, scales.tensors, notes, integer_blocks=not plain, floats=floats, wide=wide, shifted=shifted(scales)
         )
     elif scales is not None:
-        signed, planes = backend.signed_int8, _on_planes(model)
+        signed = backend.signed_int8
+        planes = not signed and _on_planes(model)
         place(model, scales.tensors, signed=signed, floats=floats, divided=divided(scales), shifted=shifted(scales))
         if not signed:
             silu.joined(model)
