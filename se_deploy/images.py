@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", 
 
 #: Images that each thread may be ahead of the reader.
 AHEAD = 4
+Given = TypeVar("Given")
 Made = TypeVar("Made")
 #: Bytes that an encoded image may have where it comes from, or goes to, another machine.
 MAX_ENCODED = 64 << 20
@@ -168,26 +169,26 @@ class Images:
                 self.seconds[path] = time.perf_counter() - started
 
         chosen = self.paths if paths is None else paths
-        for path, pixels in zip(chosen, _ahead(prepared, chosen, workers) if workers else map(prepared, chosen), strict=True):
+        for path, pixels in zip(chosen, ahead(prepared, chosen, workers) if workers else map(prepared, chosen), strict=True):
             if isinstance(pixels, ImageError):
                 self.skipped[str(path.relative_to(self.root))] = pixels.message
             else:
                 yield path, pixels
 
 
-def _ahead(work: Callable[[Path], Made], paths: Sequence[Path], workers: int) -> Iterator[Made]:
-    """What `work` makes of each path, in order, `workers` threads ahead of the reader; never more than a few wait."""
+def ahead(work: Callable[[Given], Made], items: Iterable[Given], workers: int, waiting: int = AHEAD) -> Iterator[Made]:
+    """What `work` makes of each item, in order, `workers` threads ahead of the reader; no more than `waiting` wait for each thread."""
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Made]] = deque()
+        made: deque[Future[Made]] = deque()
         try:
-            for path in paths:
-                waiting.append(pool.submit(work, path))
-                if len(waiting) > AHEAD * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            for item in items:
+                made.append(pool.submit(work, item))
+                if len(made) > waiting * workers:
+                    yield made.popleft().result()
+            while made:
+                yield made.popleft().result()
         finally:
-            for future in waiting:
+            for future in made:
                 future.cancel()
 
 

@@ -34,7 +34,7 @@ def observe(model: Path, tensors: Sequence[str], batches: Iterable[Feeds], *, th
     watch = Watch(model, tensors, threads)
     seen = {name: Observer() for name in tensors}
     for feeds in batches:
-        watch.see(seen, feeds)
+        watch.count(watch.run(feeds), seen, feeds)
     return seen
 
 
@@ -46,12 +46,6 @@ class Watch:
         self.binding = self.session.io_binding()
         self.inputs = {port.name for port in self.session.get_inputs()} & set(tensors)
         self.inner = [name for name in tensors if name not in self.inputs]
-
-    def see(
-        self, seen: Mapping[str, Observer], feeds: Feeds, missing: int = 0, channels: Mapping[str, Channels] = MappingProxyType({})
-    ) -> None:
-        """Runs one batch and counts what its tensors hold."""
-        self.count(self.run(feeds), seen, feeds, missing, channels)
 
     def count(
         self,
@@ -74,7 +68,7 @@ class Watch:
 
     def run(self, feeds: Feeds) -> list[ort.OrtValue]:
         """The inner tensors of one batch, left in the session's memory: `session.run` copies all of them at once, these one by one."""
-        if not self.inner:
+        if not (self.inner and feeds):
             return []
         for name in self.inner:  # anew, which lets go of the last batch's
             self.binding.bind_output(name)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from se_deploy.artifacts import InputSpec
 from se_deploy.errors import ImageError
 from se_deploy.files import sha256
-from se_deploy.images import Images
+from se_deploy.images import Images, ahead
 from se_deploy.quant.calibrate import Feeds, Watch
 from se_deploy.quant.tally import Job, Tally
 
@@ -67,11 +66,14 @@ def observe(work: Work, tally: Tally, after: Callable[[], None] = lambda: None) 
         ImageError: an image is of another size than the network takes.
     """
     watch = Watch(work.model, work.job.tensors, work.threads)
-    fixed = work.spec.shape[0]
     found = Images(work.root, list(work.paths), None)
     names = {str(work.paths[place].relative_to(work.root)): place for place in work.places}
-    batches = _fed(work, found, fixed if isinstance(fixed, int) else work.batch)
-    for number, ((places, feeds, missing), given) in enumerate(_running(watch, batches)):
+
+    def ran(batch: Batch) -> tuple[Batch, list[ort.OrtValue]]:
+        return batch, watch.run(batch[1])
+
+    # While one batch is counted here the next one runs in another thread.
+    for number, ((places, feeds, missing), given) in enumerate(ahead(ran, _fed(work, found), workers=1, waiting=1)):
         if feeds:
             watch.count(given, tally.observers, feeds, missing, tally.channels)
         tally.used |= {place: sha256(work.paths[place]) for place in places}
@@ -84,22 +86,12 @@ def observe(work: Work, tally: Tally, after: Callable[[], None] = lambda: None) 
     return tally
 
 
-def _running(watch: Watch, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[ort.OrtValue]]]:
-    """Each batch with what the network gives to it; while one is counted here the next one runs in another thread."""
-    with ThreadPoolExecutor(1) as pool:
-        ahead: tuple[Batch, Future[list[ort.OrtValue]]] | None = None
-        for batch in batches:
-            now, ahead = ahead, (batch, pool.submit(watch.run, batch[1]) if batch[1] else pool.submit(list))
-            if now:
-                yield now[0], now[1].result()
-        if ahead:
-            yield ahead[0], ahead[1].result()
-
-
-def _fed(work: Work, found: Images, size: int) -> Iterator[Batch]:
-    """What the network is fed: places, images as its input, and how many rows at the end only fill a fixed batch."""
+def _fed(work: Work, found: Images) -> Iterator[Batch]:
+    """What the network is fed, batch by batch."""
+    fixed = work.spec.shape[0]
+    size = fixed if isinstance(fixed, int) else work.batch
     for places, images in _batches(work, found, size):
-        missing = size - len(images) if isinstance(work.spec.shape[0], int) and images else 0
+        missing = size - len(images) if isinstance(fixed, int) and images else 0
         feeds = {work.spec.name: np.stack(images + images[-1:] * missing).astype(work.spec.dtype, copy=False)} if images else {}
         yield places, feeds, missing
 
