@@ -1,7 +1,8 @@
 """Builds, exports, fuses and compares every SE network of timm and torchvision: `python -m benchmarks.zoo [NAME ...]`.
 
 About two hours on two cores. Results are kept as they come (`--results`), a second run goes on where the first was stopped, and the page
-docs/zoo.md is written as they come. Networks run a few to a process: exporters keep memory, and a crash costs one network.
+docs/zoo.md is written as they come. Networks run a few to a process: exporters keep memory, and a crash costs one network. The largest
+(half a billion parameters and more) need `--together 1` on a machine with 24 GB.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from typing import Any
 
 from benchmarks.zoo import table
 
-_A_PROCESS = 8
-
 
 def main() -> None:
     """Runs what is not among the results yet and writes the page."""
@@ -29,6 +28,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="timm:NAME or torchvision:NAME; all that hold an SE module where left out")
     parser.add_argument("--results", type=Path, default=Path("docs/zoo.jsonl"), help="results so far, a JSON object a line")
     parser.add_argument("--page", type=Path, default=Path("docs/zoo.md"))
+    parser.add_argument("--together", type=int, default=8, metavar="N", help="networks that run in one process")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -39,7 +39,7 @@ def main() -> None:
     for file in (options.results, options.page):
         file.parent.mkdir(parents=True, exist_ok=True)
     _write(options.page, options.results, len(names))
-    for _ in _run(names, options.results):
+    for _ in _run(names, options.results, options.together):
         _write(options.page, options.results, len(names))
     print(table.summary(_read(options.results).values(), len(names)))
 
@@ -61,13 +61,13 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in map(json.loads, lines)}
 
 
-def _run(names: list[str], results: Path) -> Iterator[None]:
-    """Writes the results of networks that have none yet; yields behind each process."""
+def _run(names: list[str], results: Path, together: int) -> Iterator[None]:
+    """Writes the results of networks that have none yet, so many in a process; yields behind each process."""
     done = _read(results)
     waiting = [name for name in names if name not in done]
     total = len(waiting)
     while waiting:
-        group, waiting = waiting[:_A_PROCESS], waiting[_A_PROCESS:]
+        group, waiting = waiting[:together], waiting[together:]
         seen = []
         for row in _worker(group):
             seen.append(row["name"])

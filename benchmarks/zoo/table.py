@@ -38,7 +38,7 @@ def summary(rows: Iterable[Row], total: int) -> str:
     graphs = [(row, outcome) for row, outcome in exports if outcome["failure"] is None]
     whole = [outcome for row, outcome in graphs if outcome["found"] == row["executed"]]
     share = 100 * len(whole) / max(len(graphs), 1)
-    count = str(total) if len(rows) >= total else f"{len(rows)} of {total}"
+    count = str(len(rows)) if len(rows) >= total else f"{len(rows)} of {total}"
     return (
         f"{count} networks, {len(exports)} exports, {len(exports) - len(graphs)} without a graph (the reason is in its row). "
         f"All SE modules found in {len(whole)} of {len(graphs)} graphs ({share:.1f} %)."
