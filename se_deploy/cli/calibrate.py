@@ -28,7 +28,7 @@ def calibrate(
         str, typer.Option(help="minmax, percentile, entropy, mse; auto: for each tensor the one of the least squared error.")
     ] = "auto",
     repairs: Annotated[
-        Literal["auto", "none"], typer.Option(help="none: leave the graph as it is; less exact, a little faster to run.")
+        Literal["auto", "none"], typer.Option(help="none: leave the graph as it is, less exact and faster to run.")
     ] = "auto",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Left out: calibration/NAME.json.", show_default=False)

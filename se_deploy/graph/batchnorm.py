@@ -1,4 +1,4 @@
-"""A BatchNorm behind a convolution goes into its weights, so that nothing stands between the two when they become integers.
+"""A BatchNorm behind a convolution goes into its weights, so that nothing stands between the two when they become integers or FP16.
 
     conv(w, b) ── BatchNorm(gamma, beta, mean, var)      conv(f w, f (b - mean) + beta),  f = gamma / sqrt(var + eps)
 

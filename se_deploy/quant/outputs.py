@@ -1,9 +1,10 @@
-"""What integer convolutions give to nodes in float, one scale for each channel, for nothing.
+"""What integer convolutions give to nodes in float, one scale for each channel.
 
     conv(w) ── Q ── DQ ── HardSwish          conv(w / s) ── Q ── DQ ── (* s) ── HardSwish
 
-The integer convolution has one output scale; its weights' scales take the division, and a Mul undoes it at a cost of a few percent, since
-ONNX Runtime dequantizes for each reader without it. Its DequantizeLinear with a scale per channel makes a network 2 to 5 times as slow.
+The integer convolution has one output scale; its weights' scales take the division, and a Mul undoes it. That costs little where ONNX
+Runtime dequantizes for each reader without it, more in front of a SiLU that is one node (benchmarks/cpu.py). Its DequantizeLinear with a
+scale per channel makes a network 2 to 5 times as slow.
 Only in the unsigned form; the other has no pair there.
 """
 

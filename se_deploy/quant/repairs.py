@@ -14,7 +14,7 @@ from se_deploy.quant.observe import Observer
 #: Repairs in the order in which they are tried, each on top of those taken before; what it must gain in dB to be taken: one that leaves
 #: a Mul in the graph costs time, most where a network has none otherwise. One that is taken needs its folded part no more.
 LEAST_DB = {"depthwise": 1.0, "depthwise-folded": 0.5, "dense": 1.0, "dense-folded": 0.5}
-#: Of the unsigned form alone, whatever was taken before; a Mul takes the place of what ONNX Runtime would else do twice.
+#: Of the unsigned form alone, whatever was taken before; a Mul stays (`outputs`).
 OUTPUT, OUTPUT_DB = "output", 0.5
 #: Of the signed form alone; an Add stays.
 SHIFT, SHIFT_DB = "shift", 1.0
