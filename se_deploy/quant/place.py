@@ -71,7 +71,9 @@ def place(
     moved = _shifts(model, found, measured, shifted if signed else (), halves, integer_blocks)
     integers |= {name: one.integers for name, one in moved.items()}
     integers |= {name: ranges.halved(integers[name]) for name in integers if name in halves and name not in moved}
-    factors = {name: (index, _factors(model, index, name, divided[name])) for name, index in split.items()}
+    known = sites.constants(model)
+    channels = {name: known[model.graph.node[index].input[1]].dims[0] for name, index in split.items()}
+    factors = {name: (index, _factors(name, channels[name], divided[name])) for name, index in split.items()}
     _Rewrite(model, found, integers, int_bias=not signed, divided=factors, shifted=moved).run()
     if integer_blocks:
         blocks.absorb(model)
@@ -96,14 +98,13 @@ def _sources(model: ModelProto, found: Sites) -> dict[str, str]:
     return {name: casts.get(name, name) for name in found.tensors}
 
 
-def _factors(model: ModelProto, index: int, name: str, given: Sequence[float]) -> NDArray[np.float32]:
-    """What the channels of a convolution's output are divided by.
+def _factors(name: str, channels: int, given: Sequence[float]) -> NDArray[np.float32]:
+    """What the channels of a convolution's output, so many, are divided by.
 
     Raises:
         QuantError: they are not positive numbers, one for each channel.
     """
     values = np.array(given, np.float32)
-    channels = sites.constants(model)[model.graph.node[index].input[1]].dims[0]
     if len(values) != channels or not (np.isfinite(values).all() and (values > 0).all()):
         raise QuantError(
             f"{name} has {channels} channels, and the scales divide them by other than so many positive numbers", "calibrate again"
